@@ -1,0 +1,2 @@
+//! The `uring` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Every claim of the workspace, measured against its peers in one run.

@@ -1,0 +1,1 @@
+//! Contention-adaptive counters, flat combining over any structure, and an adaptive cell.

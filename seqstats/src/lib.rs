@@ -1,0 +1,1 @@
+//! Sequence-locked statistics, wait-free-read latches and latency histograms.

@@ -1,0 +1,20 @@
+//! What a family of lock-free crates shares, each piece used by two or more of them.
+//!
+//! - [`atomic`], [`cell`], [`thread`], [`sync`], [`hint`], [`global!`], [`thread_local!`]: one vocabulary over `std`,
+//!   `loom` (`--cfg loom`) and `shuttle` (`--cfg shuttle`). Code written against it is model-checked as shipped, and
+//!   so is code *downstream* that sets the same flag.
+//! - [`CachePadded`] keeps two hot words off one cache line; [`Backoff`] bounds a wait: spin, then yield, then park.
+//! - [`Registry`] holds per-thread records that are never freed and are reused when their thread is gone.
+
+mod backoff;
+mod facade;
+mod pad;
+mod registry;
+
+pub use backoff::{Backoff, Step};
+pub use facade::{atomic, cell, hint, sync, thread};
+pub use pad::CachePadded;
+pub use registry::{Claim, Registry};
+
+#[doc(hidden)]
+pub use facade::macros as __macros;

@@ -1,0 +1,2 @@
+//! CI and tools of the workspace.
+fn main() {}
