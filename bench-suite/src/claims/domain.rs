@@ -1,0 +1,5 @@
+//! Claims about the reclamation domain.
+
+use crate::Claim;
+
+pub(super) const CLAIMS: &[Claim] = &[];

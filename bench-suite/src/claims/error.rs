@@ -1,0 +1,5 @@
+//! Claims about errors.
+
+use crate::Claim;
+
+pub(super) const CLAIMS: &[Claim] = &[];

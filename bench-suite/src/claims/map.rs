@@ -1,0 +1,5 @@
+//! Claims about maps, snapshot map, cell.
+
+use crate::Claim;
+
+pub(super) const CLAIMS: &[Claim] = &[];

@@ -1,0 +1,29 @@
+//! The claims, one file a family.
+
+use crate::Claim;
+
+mod counter;
+mod domain;
+mod error;
+mod fdtable;
+mod map;
+mod pool;
+mod queue;
+mod ring;
+mod seq;
+
+/// Every claim, in the order in which they are measured.
+pub fn all() -> Vec<Claim> {
+    [
+        domain::CLAIMS,
+        map::CLAIMS,
+        fdtable::CLAIMS,
+        counter::CLAIMS,
+        queue::CLAIMS,
+        seq::CLAIMS,
+        pool::CLAIMS,
+        error::CLAIMS,
+        ring::CLAIMS,
+    ]
+    .concat()
+}

@@ -1,0 +1,5 @@
+//! Claims about queues.
+
+use crate::Claim;
+
+pub(super) const CLAIMS: &[Claim] = &[];

@@ -1,0 +1,5 @@
+//! Claims about the ring.
+
+use crate::Claim;
+
+pub(super) const CLAIMS: &[Claim] = &[];

@@ -1,0 +1,110 @@
+//! `claims`: measures the claims of the workspace and says which hold.
+
+use anyhow::Context;
+use bench_suite::{Claim, Invalid, Plan, Row, Task, Verdict, claims, online_cpus, render_table};
+use clap::Parser;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures every claim against its peers and its floor in one run.
+#[derive(Debug, Parser)]
+#[command(name = "claims")]
+struct Arguments {
+    /// Print the claims and measure nothing.
+    #[arg(long)]
+    list: bool,
+    /// Measure only claims whose id starts with this.
+    #[arg(long, value_name = "PREFIX")]
+    only: Option<String>,
+    /// Write the rows as JSON, also when interrupted by an invalid claim.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A quick look: under a minute a crate, wider spread.
+    #[arg(long)]
+    quick: bool,
+    /// Only the claims that need more than two cores.
+    #[arg(long)]
+    many_core: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let wanted = |claim: &Claim| {
+        arguments
+            .only
+            .as_ref()
+            .is_none_or(|prefix| claim.id.starts_with(prefix.as_str()))
+            && (!arguments.many_core || claim.cores > 2)
+    };
+    let chosen: Vec<Claim> = claims::all().into_iter().filter(wanted).collect();
+    if chosen.is_empty() {
+        anyhow::bail!("no claim matches; `--list` shows them all");
+    }
+    if arguments.list {
+        for claim in &chosen {
+            println!("{:<22} {:<14} {}", claim.id, claim.krate, claim.what);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plan = if arguments.quick {
+        Plan::quick()
+    } else {
+        Plan::full()
+    };
+    let (rows, invalid) = measure_all(&chosen, &plan, arguments.json.as_ref())?;
+    print!("{}", render_table(&rows));
+    let count = |verdict| rows.iter().filter(|row| row.holds == verdict).count();
+    println!(
+        "\n{} claims: {} hold, {} do not, {} undecided, {} not here, {} invalid",
+        chosen.len(),
+        count(Verdict::Yes),
+        count(Verdict::No),
+        count(Verdict::Undecided),
+        count(Verdict::NotHere),
+        invalid.len(),
+    );
+    for (id, why) in &invalid {
+        eprintln!("invalid: {id}: {why}");
+    }
+    Ok(if invalid.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+type Invalids = Vec<(&'static str, Invalid)>;
+
+/// Measures one after the other, writing the JSON after each so that an interrupted run keeps what it has.
+fn measure_all(
+    chosen: &[Claim],
+    plan: &Plan,
+    json: Option<&PathBuf>,
+) -> anyhow::Result<(Vec<Row>, Invalids)> {
+    let (mut rows, mut invalid) = (Vec::new(), Vec::new());
+    let live = std::io::stderr().is_terminal();
+    for (at, claim) in chosen.iter().enumerate() {
+        if live {
+            eprint!("\r\x1b[K{}/{} {} {}", at + 1, chosen.len(), claim.id, claim.what);
+        }
+        let cores = online_cpus().len();
+        if claim.cores > cores {
+            let note = format!("needs {} cores, this machine has {cores}", claim.cores);
+            rows.push(Row::unmeasured(claim, Verdict::NotHere, note));
+        } else {
+            match (claim.run)(&Task { claim, plan }) {
+                Ok(row) => rows.push(row),
+                Err(why) => invalid.push((claim.id, why)),
+            }
+        }
+        if let Some(file) = json {
+            let text = serde_json::to_string_pretty(&rows)?;
+            std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+    }
+    if live {
+        eprint!("\r\x1b[K");
+    }
+    Ok((rows, invalid))
+}
