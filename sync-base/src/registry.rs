@@ -124,15 +124,14 @@ impl<T> Registry<T> {
             // Release: pairs with the Acquire in `records`; publishes the record. Its predecessors' publication is
             // carried along, since a read-modify-write continues the release sequence of the store that it replaces.
             // Relaxed on failure: only the pointer is carried over.
-            match self
+            let linked = self
                 .head
-                .compare_exchange_weak(head, fresh, Ordering::Release, Ordering::Relaxed)
-            {
-                // SAFETY: I2: linked now, so it lives as long as the registry.
+                .compare_exchange_weak(head, fresh, Ordering::Release, Ordering::Relaxed);
+            match linked {
                 Ok(_) => {
-                    return Claim {
-                        record: unsafe { &*fresh },
-                    };
+                    // SAFETY: I2: linked now, so it lives as long as the registry.
+                    let record = unsafe { &*fresh };
+                    return Claim { record };
                 }
                 Err(now) => head = now,
             }
