@@ -1,1 +1,33 @@
-//! A 64-byte error with its message inline, an 8-byte boxed form, and an inline string.
+#![no_std]
+#![deny(unsafe_code)]
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "alloc")]
+mod boxed;
+mod context;
+mod errno;
+mod error;
+#[cfg(feature = "std")]
+mod io;
+mod kind;
+mod message;
+#[allow(unsafe_code)] // the one module with any
+mod raw;
+#[cfg(feature = "serde")]
+mod serde;
+mod string;
+mod syscall;
+
+#[cfg(feature = "alloc")]
+pub use boxed::BoxedError;
+pub use context::Context;
+pub use errno::Errno;
+pub use error::InlineError;
+pub use kind::Kind;
+pub use string::{Full, InlineString};
+pub use syscall::{SyscallError, SyscallKind};

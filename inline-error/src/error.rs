@@ -1,0 +1,360 @@
+//! Kind, error number, message in one cache line.
+//!
+//! # Layout
+//! ```text
+//! | tag 1 | kind 1-2 | length 1 | message 56 | error number 4 |   = 64, aligned 64: one line, one miss
+//! | tag 1 | kind 1-2 | String 24 | source 16 | error number 4 |   when the message or a source is on the heap
+//! ```
+//! The tag has room to spare, so `Result<(), InlineError<K>>` and `Option<InlineError<K>>` are 64 bytes too.
+
+use crate::message::{INLINE, Message};
+use crate::{Errno, InlineString, Kind};
+use core::error::Error;
+use core::fmt;
+
+#[cfg(feature = "alloc")]
+type Source = alloc::sync::Arc<dyn Error + Send + Sync>;
+
+/// An error of exactly one cache line: a kind, an error number of the system, a message of up to 56 bytes in place.
+///
+/// Building, returning, dropping one allocates nothing while the message fits (claims `err.short`, `err.40b`). A longer
+/// message spills to the heap (feature `alloc`); without that feature, or without memory, it is cut at a character
+/// and its text ends in `...[+N bytes]`, [`is_cut`](Self::is_cut) says so. Nothing is ever cut silently.
+///
+/// `{}` prints kind and message, `{:#}` the chain of sources after it. `K` takes at most two bytes; a larger one does
+/// not compile. `Clone` shares the source and copies a message on the heap.
+///
+/// ```
+/// use inline_error::{Errno, InlineError, SyscallKind};
+///
+/// let pid = 42;
+/// let error = InlineError::new(SyscallKind::NotFound, format_args!("process {pid}")).with_errno(Errno::ESRCH);
+/// assert_eq!(error.to_string(), "not found: process 42");
+/// assert_eq!(format!("{error:#}"), "not found: process 42: no such process (ESRCH, os error 3)");
+/// assert_eq!(size_of_val(&error), 64);
+/// ```
+#[repr(align(64))]
+#[derive(Clone)]
+#[must_use]
+pub struct InlineError<K> {
+    line: Line<K>,
+}
+
+#[derive(Clone)]
+enum Line<K> {
+    Inline {
+        kind: K,
+        errno: Option<Errno>,
+        text: InlineString<INLINE>,
+    },
+    Cut {
+        kind: K,
+        errno: Option<Errno>,
+        text: InlineString<INLINE>,
+    },
+    #[cfg(feature = "alloc")]
+    Heap {
+        kind: K,
+        errno: Option<Errno>,
+        text: alloc::string::String,
+        source: Option<Source>,
+        cut: bool,
+    },
+}
+
+impl<K: Kind> InlineError<K> {
+    const ONE_LINE: () = assert!(
+        size_of::<Self>() == 64 && align_of::<Self>() == 64 && size_of::<Result<(), Self>>() == 64,
+        "an error kind takes at most two bytes"
+    );
+
+    /// Bytes of message that fit without an allocation.
+    pub const INLINE: usize = INLINE;
+
+    /// Builds an error from a kind and a formatted message. Formats once; allocates only past 56 bytes.
+    #[inline]
+    pub fn new(kind: K, message: fmt::Arguments<'_>) -> Self {
+        Self::assemble(kind, None, Message::format(message))
+    }
+
+    /// Builds an error that is its kind alone. No allocation.
+    #[inline]
+    pub fn of(kind: K) -> Self {
+        Self::assemble(kind, None, Message::Inline(InlineString::new()))
+    }
+
+    /// Builds an error from an error number of the system; the kind follows from it. No allocation.
+    #[inline]
+    pub fn from_errno(errno: Errno) -> Self {
+        Self::assemble(
+            K::from_errno(errno),
+            Some(errno),
+            Message::Inline(InlineString::new()),
+        )
+    }
+
+    #[inline]
+    fn assemble(kind: K, errno: Option<Errno>, message: Message) -> Self {
+        const { Self::ONE_LINE };
+        let line = match message {
+            Message::Inline(text) => Line::Inline { kind, errno, text },
+            Message::Cut(text) => Line::Cut { kind, errno, text },
+            #[cfg(feature = "alloc")]
+            Message::Heap(text) => Line::Heap {
+                kind,
+                errno,
+                text,
+                source: None,
+                cut: false,
+            },
+        };
+        Self { line }
+    }
+
+    /// Records the error number of the system that this error stands for.
+    #[inline]
+    pub fn with_errno(mut self, number: Errno) -> Self {
+        match &mut self.line {
+            Line::Inline { errno, .. } | Line::Cut { errno, .. } => *errno = Some(number),
+            #[cfg(feature = "alloc")]
+            Line::Heap { errno, .. } => *errno = Some(number),
+        }
+        self
+    }
+
+    /// Records the error that caused this one, in place of an earlier one. Allocates.
+    #[cfg(feature = "alloc")]
+    pub fn with_source(self, cause: impl Into<alloc::boxed::Box<dyn Error + Send + Sync>>) -> Self {
+        self.with_shared_source(alloc::sync::Arc::from(cause.into()))
+    }
+
+    #[cfg(feature = "alloc")]
+    fn with_shared_source(self, cause: Source) -> Self {
+        let (kind, errno, cut) = (self.kind(), self.errno(), self.is_cut());
+        let text = match self.line {
+            Line::Inline { text, .. } | Line::Cut { text, .. } => text.into(),
+            Line::Heap { text, .. } => text,
+        };
+        let line = Line::Heap {
+            kind,
+            errno,
+            text,
+            source: Some(cause),
+            cut,
+        };
+        Self { line }
+    }
+
+    /// Puts `context` before the message, as in `context: message`; kind, error number, source stay.
+    ///
+    /// Allocates only if the whole is longer than 56 bytes. See [`Context`](crate::Context) for results.
+    ///
+    /// ```
+    /// use inline_error::{InlineError, SyscallKind};
+    /// let error = InlineError::new(SyscallKind::Io, format_args!("page 3")).context("swap-in");
+    /// assert_eq!(error.message(), "swap-in: page 3");
+    /// ```
+    pub fn context(self, context: impl fmt::Display) -> Self {
+        let message = if self.message().is_empty() {
+            Message::format(format_args!("{context}"))
+        } else {
+            Message::format(format_args!("{context}: {}", self.message()))
+        };
+        let new = Self::assemble(self.kind(), self.errno(), message).cut_if(self.is_cut());
+        #[cfg(feature = "alloc")]
+        if let Line::Heap {
+            source: Some(cause), ..
+        } = self.line
+        {
+            return new.with_shared_source(cause);
+        }
+        new
+    }
+
+    /// Keeps the record that the message was cut before, whatever was put around it since.
+    fn cut_if(mut self, was_cut: bool) -> Self {
+        match self.line {
+            Line::Inline { kind, errno, text } if was_cut => self.line = Line::Cut { kind, errno, text },
+            Line::Inline { .. } | Line::Cut { .. } => {}
+            #[cfg(feature = "alloc")]
+            Line::Heap { ref mut cut, .. } => *cut |= was_cut,
+        }
+        self
+    }
+
+    /// Returns the kind.
+    #[inline]
+    #[must_use]
+    pub fn kind(&self) -> K {
+        match self.line {
+            Line::Inline { kind, .. } | Line::Cut { kind, .. } => kind,
+            #[cfg(feature = "alloc")]
+            Line::Heap { kind, .. } => kind,
+        }
+    }
+
+    /// Says whether the error is of this kind.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, kind: K) -> bool
+    where
+        K: PartialEq,
+    {
+        self.kind() == kind
+    }
+
+    /// Returns the error number of the system, if one was recorded.
+    #[inline]
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        *self.errno_ref()
+    }
+
+    #[inline]
+    fn errno_ref(&self) -> &Option<Errno> {
+        match &self.line {
+            Line::Inline { errno, .. } | Line::Cut { errno, .. } => errno,
+            #[cfg(feature = "alloc")]
+            Line::Heap { errno, .. } => errno,
+        }
+    }
+
+    /// Borrows the message; empty if there is none.
+    #[inline]
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match &self.line {
+            Line::Inline { text, .. } | Line::Cut { text, .. } => text,
+            #[cfg(feature = "alloc")]
+            Line::Heap { text, .. } => text,
+        }
+    }
+
+    /// Says whether message and source take no heap.
+    #[inline]
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        matches!(self.line, Line::Inline { .. } | Line::Cut { .. })
+    }
+
+    /// Says whether part of the message is missing: it was over 56 bytes and there was no heap for it.
+    #[inline]
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        match self.line {
+            Line::Inline { .. } => false,
+            Line::Cut { .. } => true,
+            #[cfg(feature = "alloc")]
+            Line::Heap { cut, .. } => cut,
+        }
+    }
+
+    /// Says whether the system was interrupted by a signal (`EINTR`).
+    #[inline]
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.errno() == Some(Errno::EINTR)
+    }
+
+    /// Says whether the operation would have blocked (`EAGAIN`).
+    #[inline]
+    #[must_use]
+    pub fn is_would_block(&self) -> bool {
+        self.errno() == Some(Errno::EAGAIN)
+    }
+
+    /// Says whether the operation was cancelled (`ECANCELED`).
+    #[inline]
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.errno() == Some(Errno::ECANCELED)
+    }
+
+    /// Says whether time ran out (`ETIMEDOUT`, `ETIME`).
+    #[inline]
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        matches!(self.errno(), Some(Errno::ETIMEDOUT | Errno::ETIME))
+    }
+
+    /// Says whether trying the same again may succeed; see [`Errno::is_retryable`].
+    #[inline]
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.errno().is_some_and(Errno::is_retryable)
+    }
+}
+
+impl<K: Kind> From<K> for InlineError<K> {
+    #[inline]
+    fn from(kind: K) -> Self {
+        Self::of(kind)
+    }
+}
+
+impl<K: Kind> From<Errno> for InlineError<K> {
+    #[inline]
+    fn from(errno: Errno) -> Self {
+        Self::from_errno(errno)
+    }
+}
+
+impl<K: Kind> fmt::Display for InlineError<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind())?;
+        if !self.message().is_empty() {
+            write!(f, ": {}", self.message())?;
+        }
+        if f.alternate() {
+            let mut source = self.source();
+            while let Some(error) = source {
+                write!(f, ": {error}")?;
+                source = error.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<K: Kind> fmt::Debug for InlineError<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("InlineError");
+        debug
+            .field("kind", &self.kind())
+            .field("message", &self.message());
+        if let Some(errno) = self.errno() {
+            debug.field("errno", &errno);
+        }
+        #[cfg(feature = "alloc")]
+        if let Line::Heap {
+            source: Some(cause), ..
+        } = &self.line
+        {
+            debug.field("source", cause);
+        }
+        debug.finish()
+    }
+}
+
+impl<K: Kind> Error for InlineError<K> {
+    /// The recorded cause; without one, the error number, itself an error.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        #[cfg(feature = "alloc")]
+        if let Line::Heap {
+            source: Some(cause), ..
+        } = &self.line
+        {
+            return Some(&**cause);
+        }
+        self.errno_ref().as_ref().map(|errno| errno as &dyn Error)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<K: Kind> InlineError<K> {
+    /// Moves the error behind one pointer. One allocation, on the failure path only.
+    #[inline]
+    pub fn boxed(self) -> crate::BoxedError<K> {
+        self.into()
+    }
+}
