@@ -1,0 +1,257 @@
+//! A value that one writer publishes without waiting for its readers.
+//!
+//! # States
+//! `sequence` is even when the words hold one value, odd while a writer changes them. Legal moves: even -> odd -> even,
+//! each by one, modulo 2^64, by the holder of the turn alone.
+//!
+//! # Invariants
+//! - I1: one writer at a time: whoever changes `sequence` or the words holds `turn`.
+//! - I2: a reader that loads any word stored by write `k` and then fences and loads `sequence` sees at least the odd
+//!   number of write `k`: the writer's release fence stands between that number and the words, the reader's acquire
+//!   fence between the words and the second load.
+//! - I3: a reader that loads the even number after write `k` sees the words of write `k` or later ones.
+//! - I4: so a copy between two loads of the same even number is exactly one published value. The number would have to
+//!   go round in full, 2^63 writes, during one copy to deceive a reader: at a write a nanosecond, 292 years.
+//!
+//! # Orderings
+//! | access | order | pairs with |
+//! |---|---|---|
+//! | writer: odd number | Relaxed, then `fence(Release)` | the reader's `fence(Acquire)`, through any word stored later (I2) |
+//! | writer: words | Relaxed | data, guarded by the numbers |
+//! | writer: even number | Release | the reader's first load (I3) |
+//! | reader: first load | Acquire | the writer's even number |
+//! | reader: words | Relaxed | data, guarded by the numbers |
+//! | reader: second load | Relaxed, after `fence(Acquire)` | the writer's `fence(Release)` |
+//!
+//! # Linearization points
+//! A write: its even store. A successful read: its first load of the number.
+//!
+//! H.-J. Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012.
+
+use crate::Plain;
+use crate::turn::{Held, Hold, Taken, Turn};
+use crate::words::Words;
+use std::fmt;
+use sync_base::atomic::{AtomicU64, Ordering, fence};
+use sync_base::{Backoff, Step, hint, thread};
+
+/// A plain value that readers copy without a lock while one writer at a time replaces it.
+///
+/// Readers never write to shared memory, so any number of them scale; the writer never waits for a reader.
+/// [`read`](Self::read) tries until a copy succeeds; [`try_read`](Self::try_read) and
+/// [`read_bounded`](Self::read_bounded) end after a stated number of copies. Where every read must succeed in a stated
+/// number of steps, use [`Latch`](crate::Latch).
+///
+/// ```
+/// use seqstats::{SeqLock, Writer};
+/// static LOAD: SeqLock<[u64; 2]> = SeqLock::new([0, 0]);
+/// let mut writer = Writer::try_claim(&LOAD).expect("nobody else writes");
+/// writer.write([3, 4]);
+/// writer.update(|load| load[0] += 1);
+/// assert_eq!(LOAD.read(), [4, 4]);
+/// ```
+///
+/// A lock of a type that may not be sent is not shared:
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>() {}
+/// shared::<seqstats::SeqLock<std::marker::PhantomData<*const u8>>>();
+/// ```
+/// ```
+/// fn shared<T: Sync>() {}
+/// shared::<seqstats::SeqLock<std::marker::PhantomData<u8>>>();
+/// ```
+pub struct SeqLock<T: Plain> {
+    sequence: AtomicU64,
+    words: Words<T>,
+    turn: Turn,
+}
+
+impl<T: Plain> SeqLock<T> {
+    /// Makes a lock around a value.
+    #[cfg(not(any(loom, shuttle)))]
+    pub const fn new(value: T) -> Self {
+        Self::with_sequence(value, 0)
+    }
+
+    /// Makes a lock around a value.
+    #[cfg(any(loom, shuttle))]
+    pub fn new(value: T) -> Self {
+        Self::with_sequence(value, 0)
+    }
+
+    /// Makes a lock whose count of writes starts at `writes`: for tests of the wrap at 2^63 writes.
+    #[cfg(not(any(loom, shuttle)))]
+    #[doc(hidden)]
+    pub const fn with_sequence(value: T, writes: u64) -> Self {
+        Self {
+            sequence: AtomicU64::new(writes.wrapping_mul(2)),
+            words: Words::new(value),
+            turn: Turn::new(),
+        }
+    }
+
+    #[cfg(any(loom, shuttle))]
+    #[doc(hidden)]
+    pub fn with_sequence(value: T, writes: u64) -> Self {
+        Self {
+            sequence: AtomicU64::new(writes.wrapping_mul(2)),
+            words: Words::new(value),
+            turn: Turn::new(),
+        }
+    }
+
+    /// Tries once to copy the value. Wait-free: two loads beside the words; `None` if a write was in progress or ended
+    /// meanwhile. Safe in a signal handler, even one that interrupts the writer.
+    #[inline]
+    pub fn try_read(&self) -> Option<T> {
+        // Acquire: pairs with the Release in `Writer::write`; I3.
+        let before = self.sequence.load(Ordering::Acquire);
+        if before & 1 == 1 {
+            return None;
+        }
+        let value = self.words.load();
+        // Acquire: pairs with the fence(Release) in `Writer::write`. Words of a later write were copied: then the load
+        // below sees its odd number, or a later one. None were: then whatever the load below sees, the copy is whole.
+        fence(Ordering::Acquire);
+        // Relaxed: ordered by the fence.
+        let after = self.sequence.load(Ordering::Relaxed);
+        (before == after).then_some(value)
+    }
+
+    /// Copies the value. Takes no lock and writes nothing. Each failed attempt means that a writer was at work, so all
+    /// readers together make progress as long as it does; a writer stopped in mid-write is waited for, by spinning
+    /// briefly and yielding after that. Not for a signal handler that may interrupt the writer: it would wait for the
+    /// thread that it stands on.
+    #[inline]
+    pub fn read(&self) -> T {
+        match self.try_read() {
+            Some(value) => value,
+            None => self.read_contended(),
+        }
+    }
+
+    #[cold]
+    fn read_contended(&self) -> T {
+        let mut backoff = Backoff::new();
+        loop {
+            if let Some(value) = self.try_read() {
+                return value;
+            }
+            if backoff.step() == Step::Park {
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// Tries up to `attempts` times to copy the value. Wait-free: at most `attempts` copies, `None` after that.
+    #[inline]
+    pub fn read_bounded(&self, attempts: usize) -> Option<T> {
+        for _ in 0..attempts {
+            if let Some(value) = self.try_read() {
+                return Some(value);
+            }
+            hint::spin_loop();
+        }
+        None
+    }
+
+    /// Becomes the writer, waiting while somebody else is: spins a little, yields a little, then sleeps.
+    pub fn lock(&self) -> Writer<&Self> {
+        Writer {
+            held: Held::new(self),
+        }
+    }
+
+    /// Publishes a value under the writer's lock; waits while there is another writer, for ever if that one is a
+    /// [`Writer`] that is never dropped. A sole writer keeps its [`Writer`] and pays for no lock.
+    pub fn write(&self, value: T) {
+        self.lock().write(value);
+    }
+
+    /// Changes the value under the writer's lock. If `change` panics nothing is published and the lock is free again.
+    pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        self.lock().update(change)
+    }
+
+    /// Takes the value out.
+    pub fn into_inner(self) -> T {
+        self.words.load()
+    }
+}
+
+impl<T: Plain> Taken for SeqLock<T> {
+    fn turn(&self) -> &Turn {
+        &self.turn
+    }
+}
+
+impl<T: Plain + Default> Default for SeqLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for SeqLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeqLock")
+            .field("value", &self.try_read())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The one writer of a [`SeqLock`], which it holds by reference or by `Arc`. Publishes with plain stores: no
+/// read-modify-write, no wait, whatever the readers do (claim `seq.write.64`).
+#[derive(Debug)]
+pub struct Writer<P: Hold> {
+    held: Held<P>,
+}
+
+impl<T: Plain, P: Hold<Target = SeqLock<T>>> Writer<P> {
+    /// Becomes the writer.
+    ///
+    /// # Errors
+    /// Hands `lock` back if there is a writer already.
+    pub fn try_claim(lock: P) -> Result<Self, P> {
+        Ok(Self {
+            held: Held::try_new(lock)?,
+        })
+    }
+
+    /// Publishes a value. Wait-free: two stores beside the words.
+    #[inline]
+    pub fn write(&mut self, value: T) {
+        let lock = &*self.held;
+        // Relaxed: I1: this thread or one that it synchronised with stored it.
+        let even = lock.sequence.load(Ordering::Relaxed);
+        debug_assert!(even & 1 == 0, "I1: the last write ended");
+        // Relaxed: ordered before the words by the fence.
+        lock.sequence.store(even.wrapping_add(1), Ordering::Relaxed);
+        // Release: pairs with the fence(Acquire) in `SeqLock::try_read`. A reader that saw a word stored below sees the
+        // odd number after its fence; one that saw none is none the wiser and loses nothing.
+        fence(Ordering::Release);
+        lock.words.store(&value);
+        // Release: pairs with the first, Acquire load in `SeqLock::try_read`; publishes the words.
+        lock.sequence.store(even.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Reads what was last published. Wait-free: nobody else writes.
+    #[inline]
+    pub fn get(&self) -> T {
+        self.held.words.load()
+    }
+
+    /// Changes a copy of the value and publishes it. If `change` panics nothing is published: readers keep seeing the
+    /// old value, and this writer goes on.
+    #[inline]
+    pub fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.get();
+        let result = change(&mut value);
+        self.write(value);
+        result
+    }
+
+    /// The lock that this writes to.
+    pub fn lock(&self) -> &P {
+        self.held.holder()
+    }
+}
