@@ -73,7 +73,8 @@ macro_rules! global {
 #[cfg(any(loom, shuttle))]
 #[macro_export]
 macro_rules! global {
-    ($($(#[$attr:meta])* $vis:vis static $name:ident: $t:ty = $init:expr;)*) => {
-        $($crate::__macros::lazy_global! { $(#[$attr])* $vis static ref $name: $t = $init; })*
+    // The visibility is taken apart, since the checkers' macros do not match a captured one.
+    ($($(#[$attr:meta])* $(pub $(($($vis:tt)+))?)? static $name:ident: $t:ty = $init:expr;)*) => {
+        $($crate::__macros::lazy_global! { $(#[$attr])* $(pub $(($($vis)+))?)? static ref $name: $t = $init; })*
     };
 }
