@@ -1,2 +1,65 @@
-//! CI and tools of the workspace.
-fn main() {}
+//! `cargo xtask`: what CI and developers run, in Rust, so that `.ci/run` is one line.
+
+mod ci;
+mod claims;
+mod models;
+mod mutants;
+mod shell;
+mod source;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "CI and tools of the workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Everything that must pass before a change lands.
+    Ci,
+    /// The inner loop: every test and doc test of the workspace.
+    Test,
+    /// The house rules: imports, orderings, coverage, words, sizes.
+    Tidy,
+    /// The loom models.
+    Loom(models::Options),
+    /// Weakens each ordering in turn and runs the models: none may survive unexplained.
+    Mutants(mutants::Options),
+    /// Measures the claims; arguments are those of bench-suite's `claims`.
+    #[command(disable_help_flag = true)]
+    Claims {
+        /// `--list`, `--only PREFIX`, `--json FILE`, `--quick`, `--many-core`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The test suites under the sanitizers of a nightly compiler.
+    Sanitize,
+    /// Packages every library in one call.
+    Package,
+}
+
+fn main() -> ExitCode {
+    let root = shell::workspace_root();
+    let outcome = match Arguments::parse().verb {
+        Verb::Ci => ci::run(&root),
+        Verb::Test => ci::test(&root),
+        Verb::Tidy => tidy::run(&root),
+        Verb::Loom(options) => models::run(&root, &options),
+        Verb::Mutants(options) => mutants::run(&root, &options),
+        Verb::Claims { arguments } => claims::run(&root, &arguments),
+        Verb::Sanitize => ci::sanitize(&root),
+        Verb::Package => ci::package(&root),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

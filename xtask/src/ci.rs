@@ -1,0 +1,174 @@
+//! Everything that must pass, in the order in which it fails fastest.
+
+use crate::shell::{answers, cargo, check};
+use crate::{models, mutants, tidy};
+use anyhow::bail;
+use std::path::Path;
+use std::time::Instant;
+
+/// Libraries, in the order of their arrows.
+const LIBRARIES: [&str; 8] = [
+    "sync-base",
+    "inline-error",
+    "rcu-map",
+    "flat-combine",
+    "seqstats",
+    "epoch-fdtable",
+    "pooled-vec",
+    "uring-core",
+];
+
+type Step = (&'static str, fn(&Path) -> anyhow::Result<()>);
+
+const STEPS: [Step; 9] = [
+    ("format", format),
+    ("tidy", tidy::run),
+    ("clippy", clippy),
+    ("test", test),
+    ("docs", docs),
+    ("models", quick_models),
+    ("schedules", schedules),
+    ("mutants", short_mutants),
+    ("package", package),
+];
+
+/// Runs every step, stops at the first that fails, prints what each took.
+pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    let mut times = Vec::new();
+    for (name, step) in STEPS {
+        println!("\n== {name}");
+        let start = Instant::now();
+        step(root).map_err(|why| why.context(format!("step `{name}`")))?;
+        times.push((name, start.elapsed().as_secs()));
+    }
+    println!("\n== all steps passed");
+    for (name, seconds) in times {
+        println!("{name:<10} {seconds:>5} s");
+    }
+    Ok(())
+}
+
+fn format(root: &Path) -> anyhow::Result<()> {
+    check(&mut cargo(root, &["fmt", "--all", "--check"]))
+}
+
+fn clippy(root: &Path) -> anyhow::Result<()> {
+    check(&mut cargo(
+        root,
+        &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    ))?;
+    check(&mut cargo(
+        root,
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    ))
+}
+
+/// Every test and doc test of the workspace, with every feature but bench-suite's peers.
+pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
+    let most = ["--workspace", "--exclude", "bench-suite", "--all-features"];
+    if answers("cargo", &["nextest", "--version"]) {
+        check(cargo(root, &["nextest", "run", "--no-fail-fast"]).args(most))?;
+        check(&mut cargo(root, &["nextest", "run", "-p", "bench-suite"]))?;
+    } else {
+        println!("notice: cargo-nextest is not installed; using cargo test");
+        check(cargo(root, &["test", "--lib", "--bins", "--tests", "--no-fail-fast"]).args(most))?;
+        check(&mut cargo(
+            root,
+            &["test", "-p", "bench-suite", "--lib", "--bins", "--tests"],
+        ))?;
+    }
+    check(cargo(root, &["test", "--doc"]).args(most))?;
+    check(&mut cargo(root, &["test", "--doc", "-p", "bench-suite"]))
+}
+
+fn docs(root: &Path) -> anyhow::Result<()> {
+    let mut command = cargo(root, &["doc", "--workspace", "--no-deps", "--all-features"]);
+    check(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn quick_models(root: &Path) -> anyhow::Result<()> {
+    models::run(root, &models::Options::default())
+}
+
+/// The tests that need shuttle's scheduler: more threads than loom, logic alone.
+fn schedules(root: &Path) -> anyhow::Result<()> {
+    let mut command = cargo(
+        root,
+        &[
+            "test",
+            "--profile",
+            "model",
+            "-p",
+            "loom-tests",
+            "--tests",
+            "--no-fail-fast",
+        ],
+    );
+    check(
+        command
+            .env("RUSTFLAGS", "--cfg shuttle")
+            .env("CARGO_TARGET_DIR", root.join("target/shuttle")),
+    )
+}
+
+fn short_mutants(root: &Path) -> anyhow::Result<()> {
+    mutants::run(
+        root,
+        &mutants::Options {
+            sample: Some(40),
+            ..Default::default()
+        },
+    )
+}
+
+/// One call packages every library, so that they stand alone and agree on each other's versions.
+pub(crate) fn package(root: &Path) -> anyhow::Result<()> {
+    let mut command = cargo(root, &["package", "--quiet", "--allow-dirty"]);
+    for library in LIBRARIES {
+        command.args(["-p", library]);
+    }
+    check(&mut command)
+}
+
+/// Address and leak sanitizer over the libraries' tests, where a nightly compiler is at hand.
+pub(crate) fn sanitize(root: &Path) -> anyhow::Result<()> {
+    if !answers("cargo", &["+nightly", "--version"]) {
+        println!("notice: no nightly compiler here; the sanitizers did not run");
+        return Ok(());
+    }
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        println!("notice: the sanitizers are set up for {TARGET} alone; they did not run");
+        return Ok(());
+    }
+    let mut command = cargo(
+        root,
+        &[
+            "+nightly",
+            "test",
+            "--target",
+            TARGET,
+            "--lib",
+            "--tests",
+            "--no-fail-fast",
+        ],
+    );
+    for library in LIBRARIES {
+        command.args(["-p", library]);
+    }
+    command
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env("CARGO_TARGET_DIR", root.join("target/sanitize"));
+    if check(&mut command).is_err() {
+        bail!("the address sanitizer found a defect");
+    }
+    Ok(())
+}
