@@ -20,7 +20,7 @@ const LIBRARIES: [&str; 8] = [
 
 type Step = (&'static str, fn(&Path) -> anyhow::Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", format),
     ("tidy", tidy::run),
     ("clippy", clippy),
@@ -29,6 +29,7 @@ const STEPS: [Step; 9] = [
     ("models", quick_models),
     ("schedules", schedules),
     ("mutants", short_mutants),
+    ("fuzz", replay_fuzz_corpus),
     ("package", package),
 ];
 
@@ -127,6 +128,11 @@ fn short_mutants(root: &Path) -> anyhow::Result<()> {
             ..Default::default()
         },
     )
+}
+
+/// The fuzz targets over their committed corpus; looking for new inputs needs nightly and cargo-fuzz.
+fn replay_fuzz_corpus(root: &Path) -> anyhow::Result<()> {
+    check(&mut cargo(root, &["test", "--manifest-path", "fuzz/Cargo.toml"]))
 }
 
 /// One call packages every library, so that they stand alone and agree on each other's versions.
