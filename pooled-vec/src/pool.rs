@@ -1,0 +1,323 @@
+//! A pool of byte buffers: its classes, and the way from the thread's cache to the allocator.
+
+use crate::block::Block;
+use crate::config::PoolConfig;
+use crate::depot::{self, DEPOTS_MAX, Id, Tally};
+use crate::shard::Rules;
+use crate::{BufferError, PooledVec, cache};
+use std::fmt;
+use std::ptr;
+use sync_base::atomic::{AtomicPtr, Ordering};
+
+/// A pool of byte buffers in size classes.
+///
+/// Getting and dropping a buffer touches only the thread's own cache, without an atomic operation, except once in
+/// `per_thread / 2` operations at most, when a batch moves between the cache and the shards. A buffer may be dropped on
+/// any thread, at any time, even after the pool: memory whose pool is gone goes back to the allocator.
+///
+/// A pool is `Sync`: share it by reference or in an `Arc`. A process has up to 4,096 at one time; a thread caches for
+/// eight of them at one time, and pools beyond that drive each other's buffers out of the cache.
+///
+/// ```
+/// use pooled_vec::{Pool, PoolConfig};
+/// let pool = Pool::new(PoolConfig::new());
+/// let mut buffer = pool.with_capacity(600);
+/// buffer.extend_from_slice(b"anything a Vec<u8> does");
+/// assert_eq!(buffer.capacity(), 4096); // the class that holds 600
+/// let address = buffer.as_ptr();
+/// drop(buffer);
+/// assert_eq!(pool.with_capacity(4000).as_ptr(), address); // the same memory
+/// ```
+pub struct Pool {
+    id: Id,
+    config: PoolConfig,
+    first_class: Option<usize>,
+}
+
+/// What a pool has done and holds. Readings of one moment each, not of one moment together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Bytes that lie idle, or that threads have reserved room for. Never above `idle_bytes_max`.
+    pub idle_bytes: usize,
+    /// The bound that the pool was made with.
+    pub idle_bytes_max: usize,
+    /// Shards of the second level.
+    pub shards: usize,
+    /// Buffers that came from the allocator: each is one call of it.
+    pub allocations: u64,
+    /// Batches that came to a thread from the shard of its CPU.
+    pub refills: u64,
+    /// Batches that came to a thread from another CPU's shard.
+    pub steals: u64,
+    /// Batches that threads handed to the shards.
+    pub spills: u64,
+    /// Buffers that were freed because the pool was full.
+    pub refusals: u64,
+}
+
+/// Frees a block that is a byte buffer.
+///
+/// # Safety
+/// The block came from [`into_block`] and is nobody's afterwards.
+unsafe fn free_bytes(block: Block) {
+    // SAFETY: that many bytes came from a `Vec<u8>` of this capacity.
+    drop(unsafe { from_block(block) });
+}
+
+/// Makes an idle block an empty vector again.
+///
+/// # Safety
+/// As for [`free_bytes`].
+#[inline(always)]
+unsafe fn from_block(block: Block) -> Vec<u8> {
+    // SAFETY: the pointer and the capacity are those of the `Vec<u8>` that `into_block` took apart.
+    unsafe { Vec::from_raw_parts(block.ptr.as_ptr(), 0, block.size) }
+}
+
+/// Returns a vector's memory to the pool `id`.
+#[inline(always)]
+pub(crate) fn recycle(id: Id, mut vec: Vec<u8>) {
+    let size = vec.capacity();
+    if size == 0 {
+        return;
+    }
+    let Some(ptr) = ptr::NonNull::new(vec.as_mut_ptr()) else {
+        return;
+    };
+    std::mem::forget(vec);
+    // SAFETY: taken apart just now, so nobody else's; every pool of byte buffers disposes by `free_bytes`.
+    unsafe { cache::put(id, Block { ptr, size }, free_bytes) }
+}
+
+/// Takes a buffer of the global pool that this thread has at hand.
+#[inline(always)]
+pub(crate) fn first_at_hand() -> Option<Vec<u8>> {
+    let block = cache::get_first(Id::GLOBAL)?;
+    // SAFETY: the global pool's blocks are byte buffers, and this one is nobody else's.
+    Some(unsafe { from_block(block) })
+}
+
+sync_base::global! {
+    static GLOBAL: AtomicPtr<Pool> = AtomicPtr::new(ptr::null_mut());
+}
+
+impl Pool {
+    /// Makes a pool. Takes a lock that only the making of pools takes; allocates unless an earlier pool of as many
+    /// shards is gone.
+    ///
+    /// # Panics
+    /// When the process has 4,096 pools already; see [`try_new`](Self::try_new).
+    pub fn new(config: PoolConfig) -> Self {
+        match Self::try_new(config) {
+            Ok(pool) => pool,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Makes a pool, or says why not.
+    ///
+    /// # Errors
+    /// [`BufferError::TooManyPools`] when the process has 4,096 already.
+    pub fn try_new(config: PoolConfig) -> Result<Self, BufferError> {
+        let id = depot::open(rules(&config), shards(&config));
+        id.map(|id| Self::with_id(id, config))
+            .ok_or(BufferError::TooManyPools { max: DEPOTS_MAX })
+    }
+
+    fn with_id(id: Id, config: PoolConfig) -> Self {
+        Self {
+            id,
+            config,
+            first_class: config.sizes.holding(config.first_capacity),
+        }
+    }
+
+    /// The pool behind [`PooledVec::new`], made with [`PoolConfig::new`] unless [`set_global`](Self::set_global) came
+    /// first. It lives as long as the process.
+    pub fn global() -> &'static Self {
+        // Acquire: pairs with the Release in `set_global`; publishes the pool.
+        let pool = GLOBAL.load(Ordering::Acquire);
+        // SAFETY: null, or leaked by `set_global`.
+        if let Some(pool) = unsafe { pool.as_ref() } {
+            return pool;
+        }
+        let _ = Self::set_global(PoolConfig::new());
+        loop {
+            // Acquire: as above.
+            let pool = GLOBAL.load(Ordering::Acquire);
+            // SAFETY: as above.
+            if let Some(pool) = unsafe { pool.as_ref() } {
+                return pool;
+            }
+            sync_base::thread::yield_now(); // Whoever opened it is about to publish it.
+        }
+    }
+
+    /// Tunes the pool behind [`PooledVec::new`]. Call it before the first buffer is asked for.
+    ///
+    /// # Errors
+    /// The configuration, unused, when that pool was made already.
+    pub fn set_global(config: PoolConfig) -> Result<&'static Self, PoolConfig> {
+        if !depot::open_global(rules(&config), shards(&config)) {
+            return Err(config);
+        }
+        let pool = Box::leak(Box::new(Self::with_id(Id::GLOBAL, config)));
+        // Release: pairs with the Acquire in `global`; publishes the pool.
+        GLOBAL.store(pool, Ordering::Release);
+        Ok(pool)
+    }
+
+    /// Gets an empty buffer of the first capacity. Calls the allocator only when no idle buffer of the class is within
+    /// reach.
+    #[inline]
+    pub fn get(&self) -> PooledVec {
+        match self.first_class {
+            Some(class) => self.get_class(class),
+            None => self.with_capacity(self.config.first_capacity),
+        }
+    }
+
+    /// Gets an empty buffer that holds at least `bytes`. Above the largest class it comes from the allocator, at
+    /// the size asked for.
+    ///
+    /// # Panics
+    /// When `bytes` exceeds `isize::MAX`, as a `Vec` does. Running out of memory aborts, as it does in a `Vec`.
+    #[inline]
+    pub fn with_capacity(&self, bytes: usize) -> PooledVec {
+        match self.config.sizes.holding(bytes) {
+            Some(class) => self.get_class(class),
+            None => self.wrap(self.fresh(bytes)),
+        }
+    }
+
+    /// Gets an empty buffer that holds at least `bytes`, or says why not.
+    ///
+    /// # Errors
+    /// [`BufferError::SizeTooLarge`] above `isize::MAX`, [`BufferError::AllocationFailed`] when the allocator refuses.
+    pub fn try_with_capacity(&self, bytes: usize) -> Result<PooledVec, BufferError> {
+        let max = isize::MAX as usize;
+        if bytes > max {
+            return Err(BufferError::SizeTooLarge { bytes, max });
+        }
+        let class = self.config.sizes.holding(bytes);
+        if let Some(block) = class.and_then(|class| cache::get(self.id, class, free_bytes)) {
+            // SAFETY: as in `get_class`.
+            return Ok(self.wrap(unsafe { from_block(block) }));
+        }
+        let bytes = class.map_or(bytes, |class| self.config.sizes.bytes[class]);
+        let mut vec = Vec::new();
+        Tally::count(&self.id.depot().tally.allocations);
+        match vec.try_reserve_exact(bytes) {
+            Ok(()) => Ok(self.wrap(vec)),
+            Err(_) => Err(BufferError::AllocationFailed { bytes, errno: 0 }),
+        }
+    }
+
+    /// Takes a vector in: its memory comes to this pool when the buffer is dropped, if it fits a class.
+    pub fn adopt(&self, vec: Vec<u8>) -> PooledVec {
+        self.wrap(vec)
+    }
+
+    /// Gives what this thread keeps for this pool back to the shards, where other threads find it. O(buffers kept).
+    ///
+    /// A thread does this by itself when it ends.
+    pub fn flush(&self) {
+        cache::flush(self.id);
+    }
+
+    /// Frees what lies idle in the shards and in this thread's cache. O(idle buffers).
+    ///
+    /// What other threads keep, at most `per_thread` buffers of each class, stays with them: nobody else may touch it.
+    pub fn trim(&self) {
+        self.flush();
+        // SAFETY: taken out of the shards just now; the pool disposes by `free_bytes`.
+        self.id
+            .depot()
+            .take_all(self.id.generation(), |chain| unsafe { chain.free(free_bytes) });
+    }
+
+    /// Reads what the pool has done and holds. Never blocks.
+    pub fn stats(&self) -> PoolStats {
+        let depot = self.id.depot();
+        // Relaxed: tallies, read one by one.
+        let read = |tally: &sync_base::atomic::AtomicU64| tally.load(Ordering::Relaxed);
+        PoolStats {
+            idle_bytes: depot.charged(),
+            idle_bytes_max: self.config.idle_bytes_max,
+            shards: depot.shards(),
+            allocations: read(&depot.tally.allocations),
+            refills: read(&depot.tally.refills),
+            steals: read(&depot.tally.steals),
+            spills: read(&depot.tally.spills),
+            refusals: read(&depot.tally.refusals),
+        }
+    }
+
+    /// The configuration that the pool was made with.
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    #[inline(always)]
+    fn get_class(&self, class: usize) -> PooledVec {
+        match cache::get(self.id, class, free_bytes) {
+            // SAFETY: the pool's blocks are byte buffers, and this one is nobody else's.
+            Some(block) => self.wrap(unsafe { from_block(block) }),
+            None => self.wrap(self.fresh(self.config.sizes.bytes[class])),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fresh(&self, bytes: usize) -> Vec<u8> {
+        Tally::count(&self.id.depot().tally.allocations);
+        Vec::with_capacity(bytes)
+    }
+
+    #[inline(always)]
+    fn wrap(&self, vec: Vec<u8>) -> PooledVec {
+        PooledVec::from_parts(vec, self.id)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        cache::flush(self.id);
+        // SAFETY: opened by `try_new`, and dropped once; the global pool never is.
+        unsafe { depot::close(self.id) };
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("config", &self.config)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new(PoolConfig::new())
+    }
+}
+
+fn rules(config: &PoolConfig) -> Rules {
+    Rules {
+        sizes: config.sizes,
+        first_class: config.sizes.holding(config.first_capacity),
+        kept_bytes_max: config.kept_bytes_max,
+        idle_bytes_max: config.idle_bytes_max,
+        half: (config.per_thread / 2) as u32,
+        free: free_bytes,
+    }
+}
+
+fn shards(config: &PoolConfig) -> usize {
+    match config.shards {
+        0 => std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(crate::config::SHARDS_MAX)),
+        shards => shards,
+    }
+}
