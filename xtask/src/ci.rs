@@ -20,13 +20,14 @@ const LIBRARIES: [&str; 8] = [
 
 type Step = (&'static str, fn(&Path) -> anyhow::Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", format),
     ("tidy", tidy::run),
     ("clippy", clippy),
     ("test", test),
     ("docs", docs),
     ("models", quick_models),
+    ("downstream", downstream),
     ("schedules", schedules),
     ("mutants", short_mutants),
     ("fuzz", replay_fuzz_corpus),
@@ -97,6 +98,16 @@ fn docs(root: &Path) -> anyhow::Result<()> {
 
 fn quick_models(root: &Path) -> anyhow::Result<()> {
     models::run(root, &models::Options::default())
+}
+
+/// A crate outside the workspace runs its own tests, and its own loom model through three of our crates.
+fn downstream(root: &Path) -> anyhow::Result<()> {
+    const MANIFEST: &str = "loom-tests/downstream/Cargo.toml";
+    check(&mut cargo(root, &["test", "--manifest-path", MANIFEST]))?;
+    check(&mut models::loom_command(
+        root,
+        &["test", "--profile", "model", "--manifest-path", MANIFEST],
+    ))
 }
 
 /// The tests that need shuttle's scheduler: more threads than loom, logic alone.
