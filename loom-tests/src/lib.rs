@@ -49,6 +49,8 @@ mod model {
         builder.check(move || {
             // Relaxed: a tally read after the last execution.
             counter.fetch_add(1, Ordering::Relaxed);
+            // Begun from the main thread, so that no later first use orders one thread before another.
+            sync_base::interrupt::begin();
             body();
         });
         // Relaxed: every execution is over.

@@ -7,14 +7,22 @@
 //! - [`Registry`] holds per-thread records that are never freed and are reused when their thread is gone.
 
 mod backoff;
+pub mod barrier;
+pub mod domain;
 mod facade;
 mod pad;
 mod registry;
 
 pub use backoff::{Backoff, Step};
+pub use barrier::{heavy_barrier, light_barrier};
+pub use domain::{Domain, Guard, Reader, Stalled};
 pub use facade::{atomic, cell, hint, sync, thread};
 pub use pad::CachePadded;
 pub use registry::{Claim, Registry};
+
+/// The model of the heavy barrier under loom: which one, and where an execution begins.
+#[cfg(loom)]
+pub use facade::interrupt;
 
 #[doc(hidden)]
 pub use facade::macros as __macros;

@@ -4,7 +4,7 @@
 //! since `loom::cell::UnsafeCell::new` alone is not one and would hide a race with whoever reads it first.
 
 #[cfg(loom)]
-#[path = "loom.rs"]
+#[path = "loom/mod.rs"]
 mod world;
 #[cfg(all(shuttle, not(loom)))]
 #[path = "shuttle.rs"]
@@ -13,6 +13,8 @@ mod world;
 #[path = "std.rs"]
 mod world;
 
+#[cfg(loom)]
+pub use world::interrupt;
 pub use world::{atomic, cell, hint, sync, thread};
 
 #[doc(hidden)]

@@ -3,8 +3,8 @@
 /// Atomic types and fences.
 pub mod atomic {
     pub use shuttle::sync::atomic::{
-        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
-        AtomicUsize, Ordering, compiler_fence, fence,
+        AtomicBool, AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16,
+        AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
     };
 }
 
@@ -15,7 +15,7 @@ pub mod cell;
 /// Threads.
 pub mod thread {
     pub use shuttle::thread::{
-        JoinHandle, LocalKey, Thread, ThreadId, current, panicking, park, spawn, yield_now,
+        AccessError, JoinHandle, LocalKey, Thread, ThreadId, current, panicking, park, spawn, yield_now,
     };
 }
 

@@ -1,28 +1,9 @@
-//! The world under loom.
+//! The world under loom: every operation is a place where a posted interrupt may be served.
 
-/// Atomic types and fences.
-pub mod atomic {
-    pub use loom::sync::atomic::{
-        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
-        AtomicUsize, Ordering,
-    };
-
-    loom::lazy_static! {
-        static ref SCHEDULE: AtomicUsize = AtomicUsize::new(0);
-    }
-
-    /// A fence that is also a scheduling point: loom's own is not, and without one it never lets another thread run
-    /// between the accesses on either side.
-    #[track_caller]
-    pub fn fence(order: Ordering) {
-        // Relaxed: the store exists only to give loom a place to switch threads.
-        SCHEDULE.store(0, Ordering::Relaxed);
-        loom::sync::atomic::fence(order);
-    }
-
-    /// Orders nothing between threads; a model has no compiler to hold back.
-    pub fn compiler_fence(_order: Ordering) {}
-}
+pub mod atomic;
+pub mod interrupt;
+pub mod sync;
+pub mod thread;
 
 /// Interior mutability whose accesses loom tracks.
 pub mod cell {
@@ -65,20 +46,10 @@ pub mod cell {
     }
 }
 
-/// Threads.
-pub mod thread {
-    pub use loom::thread::{
-        JoinHandle, LocalKey, Thread, ThreadId, current, panicking, park, spawn, yield_now,
-    };
-}
-
-/// Locks, conditions and shared ownership.
-pub mod sync {
-    pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
-    pub use std::sync::PoisonError;
-}
-
 /// Hints to the processor.
 pub mod hint {
-    pub use loom::hint::spin_loop;
+    /// Lets other threads run: under a model a spinning thread would hide the thread that it waits for.
+    pub fn spin_loop() {
+        super::thread::yield_now();
+    }
 }

@@ -1,0 +1,327 @@
+//! Freeing what no reader can reach.
+//!
+//! Always in this order: unlink, stamp, heavy barrier, scan. A stale epoch in a record only delays.
+
+use super::bag::{Batch, Chain, Retired};
+use super::core::Core;
+use super::record::Record;
+use super::word::{NEED, Word};
+use crate::atomic::Ordering;
+use crate::barrier::heavy_barrier;
+
+/// Batches freed at most by one writer's turn, so that no single `retire` pays for a long backlog.
+const BATCHES_A_TURN: usize = 8;
+/// Rounds of a sweep, each freeing what the reclaim functions of the round before retired.
+const ROUNDS: usize = 256;
+
+/// How far reclamation may go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Horizon {
+    /// Stamps below it are free of readers.
+    pub(super) bound: u64,
+    /// The reader at the oldest epoch, with its state.
+    pub(super) blocker: Option<(*const Record, Word)>,
+}
+
+impl Core {
+    /// Finds how far reclamation may go, for who wants what is stamped `stamp`.
+    ///
+    /// Calls the heavy barrier only where no other thread's, begun after that stamp, will do.
+    pub(super) fn horizon(&self, stamp: u64) -> Horizon {
+        // Acquire: pairs with the Release in `fetch_max` below; the barrier that another thread ran comes before the
+        // scan of this one.
+        let done = self.done.load(Ordering::Acquire);
+        let hi = if done > stamp { done } else { self.barrier() };
+        let blocker = self.scan();
+        let oldest = blocker.map_or(u64::MAX, |(_, word)| word.epoch());
+        Horizon {
+            bound: hi.min(oldest),
+            blocker,
+        }
+    }
+
+    /// Makes every reader's pin visible, and what was unlinked visible to every reader; returns the epoch it covers.
+    fn barrier(&self) -> u64 {
+        // Acquire: pairs with the Release in `Core::stamp`; all unlinked before a stamp below `hi` comes before the
+        // barrier.
+        let hi = self.epoch.load(Ordering::Acquire);
+        heavy_barrier();
+        Self::count(&self.tally.heavy, 1);
+        // AcqRel: Release pairs with the Acquire in `horizon`: hands the barrier on. Acquire pairs with earlier
+        // Release here, so that a greater value stands for all barriers below it.
+        self.done.fetch_max(hi, Ordering::AcqRel);
+        hi
+    }
+
+    /// The pinned record with the oldest epoch.
+    pub(super) fn scan(&self) -> Option<(*const Record, Word)> {
+        let mut oldest: Option<(*const Record, Word)> = None;
+        for record in self.records.iter() {
+            // Acquire: pairs with the Release in `Guard::enter` and `Guard::drop`; reads of sections that are over
+            // come before what is freed.
+            let word = Word(record.state.load(Ordering::Acquire));
+            if word.is_pinned()
+                && oldest.is_none_or(|(_, o)| word.epoch() < o.epoch())
+                && !super::fork::is_ghost(record)
+            {
+                oldest = Some((record, word));
+            }
+        }
+        oldest
+    }
+
+    /// Stamps the owner's open bag and queues it.
+    ///
+    /// # Safety
+    /// The calling thread owns `record`.
+    pub(super) unsafe fn seal(&self, record: &Record) {
+        // SAFETY: the caller owns the record.
+        let bag = unsafe {
+            record.with_owner(|owner| {
+                if owner.bag.as_ref().is_none_or(|bag| bag.items.is_empty()) {
+                    return None;
+                }
+                std::mem::replace(&mut owner.bag, owner.spare.take())
+            })
+        };
+        if let Some(bag) = bag {
+            // Relaxed: a statistic; the owner alone writes it.
+            record.open_bytes.store(0, Ordering::Relaxed);
+            record.sealed.push(self.stamped(bag));
+        }
+    }
+
+    /// Stamps a batch and counts its bytes as garbage.
+    fn stamped(&self, mut batch: Box<Batch>) -> Box<Batch> {
+        batch.seal(self.stamp());
+        // Relaxed: a sum compared with a limit; publishes nothing.
+        self.garbage.fetch_add(batch.bytes, Ordering::Relaxed);
+        Self::count(&self.tally.sealed, 1);
+        batch
+    }
+
+    /// Takes in one unlinked object on the record of the calling thread, and now and then frees some.
+    ///
+    /// # Safety
+    /// The calling thread owns `record`; `item` is as [`Domain::retire`](super::Domain::retire) asks.
+    #[inline]
+    pub(super) unsafe fn retire_on(record: &Record, item: Retired) {
+        let core = record.core();
+        // SAFETY: the caller owns the record.
+        let (count, bytes) = unsafe {
+            record.with_owner(|owner| {
+                let bag = owner.bag.get_or_insert_with(Batch::new);
+                bag.push(item);
+                (bag.items.len(), bag.bytes)
+            })
+        };
+        // Relaxed: a statistic; the owner alone writes it.
+        record.open_bytes.store(bytes, Ordering::Relaxed);
+        if count >= core.batch() || bytes >= core.batch_bytes() {
+            // SAFETY: the caller owns the record.
+            unsafe { core.turn(record) };
+        }
+    }
+
+    /// Seals the full bag, then frees what can be freed; after the guard, if the calling thread is inside one.
+    #[cold]
+    #[inline(never)]
+    unsafe fn turn(&self, record: &Record) {
+        // SAFETY: the caller owns the record.
+        unsafe { self.seal(record) };
+        let word = record.word();
+        if word.is_pinned() {
+            // Release: pairs with the Acquire in `Core::scan`, as any store to a pinned state.
+            record.state.store(word.0 | NEED, Ordering::Release);
+        } else {
+            Self::collect_own(record);
+        }
+    }
+
+    /// Takes in one object of a thread that can keep no record.
+    pub(super) fn retire_orphan(&self, item: Retired) {
+        let mut batch = Batch::new();
+        batch.push(item);
+        self.orphans.push(self.stamped(batch));
+    }
+
+    /// Frees some of the owner's batches, and orphans, as far as readers allow.
+    pub(super) fn collect_own(record: &Record) {
+        let core = record.core();
+        if !begin_turn(record) {
+            return;
+        }
+        let _end = EndTurn(record);
+        let mut chain = record.sealed.take();
+        if !core.orphans.is_empty() {
+            chain.append(core.orphans.take());
+        }
+        let Some(oldest) = chain.oldest() else { return };
+        let horizon = core.horizon(oldest);
+        let mut ripe = chain.split_ripe(horizon.bound);
+        let surplus = ripe.split_after(BATCHES_A_TURN);
+        let blocker = horizon
+            .blocker
+            .filter(|_| surplus.is_empty() && !chain.is_empty());
+        record.sealed.put_back(chain);
+        record.sealed.put_back(surplus);
+        // SAFETY: only the owner collects on its record.
+        unsafe { record.with_owner(|owner| owner.blocker = blocker.map(|(r, w)| (r, w.0))) };
+        let spare = core.free(ripe);
+        // SAFETY: as above.
+        unsafe { record.with_owner(|owner| owner.spare = spare) };
+    }
+
+    /// Frees all that can be freed, whoever retired it; returns the number of objects and what held the rest back.
+    pub(super) fn sweep(&self) -> (usize, Option<(*const Record, Word)>) {
+        let mut total = 0;
+        for _ in 0..ROUNDS {
+            let horizon = self.horizon(u64::MAX);
+            let mut ripe = Chain::empty();
+            for list in self
+                .records
+                .iter()
+                .map(|record| &record.sealed)
+                .chain([&self.orphans])
+            {
+                if list.is_empty() {
+                    continue;
+                }
+                let mut chain = list.take();
+                ripe.append(chain.split_ripe(horizon.bound));
+                list.put_back(chain);
+            }
+            let freed = ripe.objects();
+            total += freed;
+            self.free(ripe);
+            if freed == 0 {
+                return (total, horizon.blocker);
+            }
+            super::local::seal_own(self);
+        }
+        (total, None)
+    }
+
+    /// Moves a leaving owner's garbage to where any collector finds it, after freeing what can be freed.
+    pub(super) fn hand_over(&self, record: &Record) {
+        if !record.word().is_pinned() {
+            // SAFETY: the owner calls this, at the end of its ownership.
+            unsafe { self.seal(record) };
+            Self::collect_own(record);
+        }
+        // Acquire: pairs with the Release below; a closing domain and an exiting owner meet here alone.
+        while record.handing_over.swap(true, Ordering::Acquire) {
+            crate::thread::yield_now();
+        }
+        // SAFETY: the owner's own bag, or a closed domain's, whose owners no longer retire; the flag keeps out the other.
+        let (bag, spare) = unsafe { record.with_owner(|owner| (owner.bag.take(), owner.spare.take())) };
+        // Relaxed: a statistic; the owner alone writes it.
+        record.open_bytes.store(0, Ordering::Relaxed);
+        // Release: pairs with the Acquire above.
+        record.handing_over.store(false, Ordering::Release);
+        drop(spare);
+        if let Some(bag) = bag.filter(|bag| !bag.items.is_empty()) {
+            self.orphans.push(self.stamped(bag));
+        }
+        self.orphans.put_back(record.sealed.take());
+    }
+
+    /// Frees everything: no handle is left, hence no guard.
+    pub(super) fn close(&self) {
+        for record in self.records.iter() {
+            self.hand_over_closed(record);
+        }
+        self.free(self.orphans.take());
+    }
+
+    fn hand_over_closed(&self, record: &Record) {
+        // Acquire: pairs with the Release in `hand_over`.
+        while record.handing_over.swap(true, Ordering::Acquire) {
+            crate::thread::yield_now();
+        }
+        // SAFETY: no handle is left, so no owner retires; the flag keeps out an exiting one.
+        let bag = unsafe { record.with_owner(|owner| owner.bag.take()) };
+        // Release: pairs with the Acquire in `hand_over`.
+        record.handing_over.store(false, Ordering::Release);
+        if let Some(bag) = bag {
+            self.orphans.push(self.stamped(bag));
+        }
+        self.orphans.put_back(record.sealed.take());
+    }
+
+    /// Runs the reclaim functions of batches that no reader can reach; keeps one emptied batch for the caller.
+    ///
+    /// If one of them panics, the rest of its batch and the other batches go to the orphans and are freed later.
+    fn free(&self, chain: Chain) -> Option<Box<Batch>> {
+        let mut freeing = Freeing {
+            core: self,
+            chain,
+            batch: None,
+        };
+        let mut spare = None;
+        while let Some(batch) = freeing.chain.pop() {
+            let batch = freeing.batch.insert(batch);
+            Self::count(&self.tally.freed, batch.items.len() as u64);
+            while let Some(item) = batch.items.pop() {
+                batch.bytes -= item.bytes;
+                // Relaxed: a sum compared with a limit; publishes nothing.
+                self.garbage.fetch_sub(item.bytes, Ordering::Relaxed);
+                // SAFETY: unlinked before the stamp; every reader that could have found it has left (or none can
+                // exist any more); popped, so called once.
+                unsafe { (item.reclaim)(item.ptr) };
+            }
+            spare = freeing.batch.take();
+        }
+        spare
+    }
+}
+
+/// What is being freed, put where it can be freed later should a reclaim function panic.
+struct Freeing<'a> {
+    core: &'a Core,
+    chain: Chain,
+    batch: Option<Box<Batch>>,
+}
+
+impl Drop for Freeing<'_> {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.chain.push(batch);
+        }
+        self.core
+            .orphans
+            .put_back(std::mem::replace(&mut self.chain, Chain::empty()));
+    }
+}
+
+/// Whether a turn of collection is worth beginning: none is under way on this record, and what held back the last one
+/// has moved.
+fn begin_turn(record: &Record) -> bool {
+    // SAFETY: the owner calls this; the closure runs no foreign code.
+    unsafe {
+        record.with_owner(|owner| {
+            if owner.collecting {
+                return false;
+            }
+            if let Some((blocker, word)) = owner.blocker {
+                // Relaxed: a hint; equal means that nothing has changed for us. Records live as long as the core.
+                if (*blocker).state.load(Ordering::Relaxed) == word {
+                    return false;
+                }
+                owner.blocker = None;
+            }
+            owner.collecting = true;
+            true
+        })
+    }
+}
+
+/// Ends a turn, also when a reclaim function panics.
+struct EndTurn<'a>(&'a Record);
+
+impl Drop for EndTurn<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the owner's turn ends on the owner's thread.
+        unsafe { self.0.with_owner(|owner| owner.collecting = false) };
+    }
+}

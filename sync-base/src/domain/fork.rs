@@ -1,0 +1,106 @@
+//! After a fork the other threads are gone, yet their records are copied as they were.
+
+#[cfg(not(any(loom, shuttle)))]
+mod shipped {
+    use super::super::record::Record;
+    use super::super::thread_id;
+    use std::sync::Once;
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+    /// Forks that lie between the first process and this one, each with the survivor's id before and after.
+    const GENERATIONS: usize = 64;
+    static FORKS: AtomicUsize = AtomicUsize::new(0);
+    static BEFORE: [AtomicU32; GENERATIONS] = [const { AtomicU32::new(0) }; GENERATIONS];
+    static AFTER: [AtomicU32; GENERATIONS] = [const { AtomicU32::new(0) }; GENERATIONS];
+
+    /// Sees to it that forks are noticed.
+    pub(in super::super) fn watch() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            // SAFETY: the handler below only makes system calls and stores to atomics and a plain thread-local.
+            let refused = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+            assert_eq!(refused, 0, "pthread_atfork: no memory");
+        });
+    }
+
+    extern "C" fn in_child() {
+        let before = thread_id::current();
+        thread_id::after_fork_in_child();
+        crate::barrier::after_fork_in_child();
+        // Relaxed, all: the child has one thread, and threads that it starts are ordered after this.
+        let forks = FORKS.load(Ordering::Relaxed);
+        if let (Some(b), Some(a)) = (BEFORE.get(forks), AFTER.get(forks)) {
+            b.store(before, Ordering::Relaxed);
+            a.store(thread_id::current(), Ordering::Relaxed);
+        }
+        FORKS.store(forks + 1, Ordering::Relaxed);
+    }
+
+    /// How often this process and its ancestors have forked since the first record.
+    pub(in super::super) fn count() -> usize {
+        // Relaxed: changes only while the process has one thread.
+        FORKS.load(Ordering::Relaxed)
+    }
+
+    /// The present id of the thread that pins on a record.
+    pub(in super::super) fn thread(record: &Record) -> u32 {
+        // Acquire: pairs with the Release in `Record::belong`; the count is at least as new as the id.
+        let mut id = record.thread.load(Ordering::Acquire);
+        // Relaxed: as above.
+        for fork in record.forks.load(Ordering::Relaxed)..count() {
+            if let (Some(before), Some(after)) = (BEFORE.get(fork), AFTER.get(fork)) {
+                // Relaxed, both: as in `in_child`.
+                if before.load(Ordering::Relaxed) == id {
+                    id = after.load(Ordering::Relaxed);
+                }
+            }
+        }
+        id
+    }
+
+    /// Whether a record's owner did not survive a fork.
+    ///
+    /// Follows the survivor's id through every fork since the claim. Past the table a record counts as alive, which
+    /// only delays reclamation.
+    pub(in super::super) fn is_ghost(record: &Record) -> bool {
+        // Acquire: pairs with the Release in `Record::belong`; the count is at least as new as the id.
+        let mut id = record.thread.load(Ordering::Acquire);
+        // Relaxed: as above; both were written before the pin that the caller has acquired.
+        let claimed = record.forks.load(Ordering::Relaxed);
+        let now = count();
+        for fork in claimed..now {
+            let (Some(before), Some(after)) = (BEFORE.get(fork), AFTER.get(fork)) else {
+                return false;
+            };
+            // Relaxed: as in `in_child`.
+            if before.load(Ordering::Relaxed) != id {
+                return true;
+            }
+            // Relaxed: as in `in_child`.
+            id = after.load(Ordering::Relaxed);
+        }
+        false
+    }
+}
+
+#[cfg(any(loom, shuttle))]
+mod shipped {
+    use super::super::record::Record;
+
+    pub(in super::super) fn watch() {}
+
+    pub(in super::super) fn count() -> usize {
+        0
+    }
+
+    pub(in super::super) fn thread(record: &Record) -> u32 {
+        // Relaxed: a number for a message.
+        record.thread.load(crate::atomic::Ordering::Relaxed)
+    }
+
+    pub(in super::super) fn is_ghost(_record: &Record) -> bool {
+        false
+    }
+}
+
+pub(super) use shipped::*;

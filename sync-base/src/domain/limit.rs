@@ -1,0 +1,174 @@
+//! The garbage limit: what happens when a reader that does not leave holds back too much.
+
+use super::core::Core;
+use super::record::Record;
+use super::word::Word;
+use crate::atomic::Ordering;
+use crate::{Backoff, Step, thread};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// More garbage is held back than the domain allows, by a reader that has not left its section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stalled {
+    /// Kernel id of the reader's thread; under a model a number that means nothing outside.
+    pub thread: u32,
+    /// The name of that thread as the kernel has it (15 bytes at most); none if it has ended with its guard forgotten.
+    pub name: Option<String>,
+    /// Bytes held back.
+    pub garbage: usize,
+    /// Bytes the domain allows.
+    pub limit: usize,
+}
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            thread,
+            name,
+            garbage,
+            limit,
+        } = self;
+        let name = name.as_deref().unwrap_or("ended, its guard forgotten");
+        write!(
+            f,
+            "a reader on thread {thread} ({name}) holds back {garbage} bytes of garbage (limit {limit}): let it drop or \
+             repin its guard"
+        )
+    }
+}
+
+impl std::error::Error for Stalled {}
+
+/// The blocking reader of a refused operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocker(pub(super) *const Record, pub(super) Word);
+
+impl Blocker {
+    /// Whether the calling thread would wait for itself.
+    pub(super) fn is_self(self) -> bool {
+        // SAFETY: records live as long as their core, which the caller's handle keeps alive.
+        super::fork::thread(unsafe { &*self.0 }) == super::thread_id::current()
+    }
+
+    fn moved(self) -> bool {
+        // SAFETY: as above. Relaxed: a hint; a sweep decides.
+        unsafe { &*self.0 }.state.load(Ordering::Relaxed) != self.1.0
+    }
+
+    pub(super) fn report(self, core: &Core) -> Stalled {
+        // SAFETY: as above.
+        let thread = super::fork::thread(unsafe { &*self.0 });
+        Stalled {
+            thread,
+            name: super::thread_id::name(thread),
+            // Relaxed: a figure for a message.
+            garbage: core.garbage.load(Ordering::Relaxed),
+            limit: core.settings.garbage_limit,
+        }
+    }
+}
+
+impl Core {
+    #[inline]
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        // Relaxed: a sum compared with a limit; publishes nothing.
+        self.garbage.load(Ordering::Relaxed).saturating_add(bytes) <= self.settings.garbage_limit
+    }
+
+    /// Makes room for `bytes` of garbage, or names the reader that prevents it.
+    #[cold]
+    pub(super) fn make_room(&self, bytes: usize) -> Result<(), Blocker> {
+        if let Some(blocker) = self.same_blocker() {
+            return Err(blocker);
+        }
+        super::local::seal_own(self);
+        let (_, blocker) = self.sweep();
+        if self.has_room(bytes) {
+            return Ok(());
+        }
+        // Without a reader to blame, what is left is being freed by others or newer than the sweep.
+        let Some((record, word)) = blocker else {
+            return Ok(());
+        };
+        // Relaxed, both: a hint, checked against the record itself; records live as long as the core.
+        self.blocker_word.store(word.0, Ordering::Relaxed);
+        self.blocker.store(record.cast_mut(), Ordering::Relaxed);
+        Err(Blocker(record, word))
+    }
+
+    /// The reader that held back the last sweep, if it has not moved.
+    fn same_blocker(&self) -> Option<Blocker> {
+        // Relaxed, both: as in `make_room`. A pair torn by two sweeps names a record only if its state is that word,
+        // and then it is pinned at an epoch that did hold back a sweep.
+        let record = self.blocker.load(Ordering::Relaxed);
+        let word = Word(self.blocker_word.load(Ordering::Relaxed));
+        let blocker = Blocker(record, word);
+        (!record.is_null() && word.is_pinned() && !blocker.moved()).then_some(blocker)
+    }
+
+    /// Makes room, waiting for readers up to the domain's stated time; then goes past the limit, counted.
+    #[cold]
+    pub(super) fn wait_for_room(&self, bytes: usize) {
+        let mut wait = Wait::new(self.settings.stall_wait);
+        while let Err(blocker) = self.make_room(bytes) {
+            if blocker.is_self() || !wait.step() {
+                Self::count(&self.tally.exceeded, 1);
+                return;
+            }
+        }
+    }
+}
+
+/// A wait that ends: backs off, then sleeps in growing steps, until its time is over.
+#[derive(Debug)]
+pub(super) struct Wait {
+    deadline: Option<Instant>,
+    backoff: Backoff,
+    nap: Duration,
+}
+
+const NAP_MAX: Duration = Duration::from_millis(1);
+
+impl Wait {
+    /// A wait of at most `limit`; of one backoff under a model, which has no clock.
+    pub(super) fn new(limit: Duration) -> Self {
+        let clock = !cfg!(any(loom, shuttle));
+        Self {
+            deadline: clock.then(|| Instant::now().checked_add(limit)).flatten(),
+            backoff: Backoff::new(),
+            nap: Duration::from_micros(20),
+        }
+    }
+
+    /// Waits a little; says whether there is time left.
+    pub(super) fn step(&mut self) -> bool {
+        if self.backoff.step() != Step::Park {
+            return true;
+        }
+        if cfg!(any(loom, shuttle)) {
+            return false;
+        }
+        let left = match self.deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => Duration::MAX,
+        };
+        if left.is_zero() {
+            return false;
+        }
+        sleep(self.nap.min(left));
+        self.nap = (self.nap * 2).min(NAP_MAX);
+        true
+    }
+}
+
+#[cfg(not(any(loom, shuttle)))]
+fn sleep(nap: Duration) {
+    thread::sleep(nap);
+}
+
+#[cfg(any(loom, shuttle))]
+fn sleep(_nap: Duration) {
+    thread::yield_now();
+}
