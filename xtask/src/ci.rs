@@ -1,7 +1,7 @@
 //! Everything that must pass, in the order in which it fails fastest.
 
 use crate::shell::{answers, cargo, check};
-use crate::{models, mutants, tidy};
+use crate::{instructions, models, mutants, tidy};
 use anyhow::bail;
 use std::path::Path;
 use std::time::Instant;
@@ -20,7 +20,7 @@ const LIBRARIES: [&str; 8] = [
 
 type Step = (&'static str, fn(&Path) -> anyhow::Result<()>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("format", format),
     ("tidy", tidy::run),
     ("clippy", clippy),
@@ -31,6 +31,7 @@ const STEPS: [Step; 11] = [
     ("schedules", schedules),
     ("mutants", short_mutants),
     ("fuzz", replay_fuzz_corpus),
+    ("instructions", count_instructions),
     ("package", package),
 ];
 
@@ -45,7 +46,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     }
     println!("\n== all steps passed");
     for (name, seconds) in times {
-        println!("{name:<10} {seconds:>5} s");
+        println!("{name:<12} {seconds:>5} s");
     }
     Ok(())
 }
@@ -144,6 +145,10 @@ fn short_mutants(root: &Path) -> anyhow::Result<()> {
 /// The fuzz targets over their committed corpus; looking for new inputs needs nightly and cargo-fuzz.
 fn replay_fuzz_corpus(root: &Path) -> anyhow::Result<()> {
     check(&mut cargo(root, &["test", "--manifest-path", "fuzz/Cargo.toml"]))
+}
+
+fn count_instructions(root: &Path) -> anyhow::Result<()> {
+    instructions::run(root, &instructions::Options::default())
 }
 
 /// One call packages every library, so that they stand alone and agree on each other's versions.

@@ -2,6 +2,7 @@
 
 mod ci;
 mod claims;
+mod instructions;
 mod models;
 mod mutants;
 mod shell;
@@ -37,6 +38,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Instructions per operation against the committed counts, where valgrind is at hand.
+    Instructions(instructions::Options),
     /// The test suites under the sanitizers of a nightly compiler.
     Sanitize,
     /// Packages every library in one call.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Loom(options) => models::run(&root, &options),
         Verb::Mutants(options) => mutants::run(&root, &options),
         Verb::Claims { arguments } => claims::run(&root, &arguments),
+        Verb::Instructions(options) => instructions::run(&root, &options),
         Verb::Sanitize => ci::sanitize(&root),
         Verb::Package => ci::package(&root),
     };

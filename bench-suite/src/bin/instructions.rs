@@ -1,0 +1,76 @@
+//! `instructions KERNEL TIMES`: runs one operation so many times, to be counted from outside.
+//!
+//! `cargo xtask instructions` runs each kernel under callgrind at two lengths; the difference divided by the difference
+//! in length is instructions per operation, free of start-up and independent of the machine's noise.
+
+use flat_combine::StripedCounter;
+use inline_error::{SyscallError, SyscallKind};
+use pooled_vec::Pool;
+use seqstats::{Histogram, Recorder, SeqLock, Writer};
+use std::hint::black_box;
+use std::process::ExitCode;
+
+type Kernel = (&'static str, fn(u64));
+
+const KERNELS: &[Kernel] = &[
+    ("ctr.add", counter_add),
+    ("seq.read.64", seqlock_read),
+    ("seq.write.64", seqlock_write),
+    ("hist.record", histogram_record),
+    ("pool.4k", pool_get_and_drop),
+    ("err.short", error_build_and_drop),
+];
+
+fn counter_add(times: u64) {
+    static COUNTER: StripedCounter = StripedCounter::new();
+    (0..times).for_each(|n| COUNTER.add(black_box(n)));
+    assert_eq!(COUNTER.sum() as u64, times * (times - 1) / 2);
+}
+
+fn seqlock_read(times: u64) {
+    static LOCK: SeqLock<[u64; 8]> = SeqLock::new([7; 8]);
+    (0..times).for_each(|_| assert_eq!(black_box(LOCK.read())[7], 7));
+}
+
+fn seqlock_write(times: u64) {
+    static LOCK: SeqLock<[u64; 8]> = SeqLock::new([0; 8]);
+    let mut writer = Writer::try_claim(&LOCK).expect("the only writer");
+    (0..times).for_each(|n| writer.write(black_box([n; 8])));
+    assert_eq!(LOCK.read(), [times - 1; 8]);
+}
+
+fn histogram_record(times: u64) {
+    let histogram = <Histogram>::new();
+    let mut recorder = Recorder::try_claim(&histogram).expect("the only recorder");
+    (0..times).for_each(|n| recorder.record(black_box(n * 37)));
+    assert_eq!(histogram.snapshot().count(), times);
+}
+
+fn pool_get_and_drop(times: u64) {
+    let pool = Pool::global();
+    (0..times).for_each(|_| drop(black_box(pool.with_capacity(4096))));
+}
+
+fn error_build_and_drop(times: u64) {
+    let build = |n: u64| SyscallError::new(SyscallKind::NotFound, format_args!("inode {n}"));
+    (0..times).for_each(|_| assert!(black_box(build(black_box(17))).is_inline()));
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let chosen = match arguments.as_slice() {
+        [name, times] => KERNELS.iter().find(|(n, _)| n == name).zip(times.parse().ok()),
+        _ => None,
+    };
+    match chosen {
+        Some(((_, run), times)) if times > 0 => run(times),
+        _ if arguments.is_empty() => KERNELS.iter().for_each(|(name, _)| println!("{name}")),
+        _ => {
+            eprintln!(
+                "instructions: KERNEL TIMES, TIMES at least 1; with no argument the kernels are listed"
+            );
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
