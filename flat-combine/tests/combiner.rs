@@ -1,0 +1,302 @@
+//! `Combiner`: every operation runs once, answers its own caller, and hurts nobody else.
+#![cfg(not(any(loom, shuttle)))]
+
+use flat_combine::{Combiner, Combining};
+use proptest::prelude::*;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+const BOTH: [Combining; 2] = [Combining::Adaptive, Combining::Always];
+
+fn found_by(combining: Combining, threads: u64, ops: u64) -> Vec<u64> {
+    let sum = Combiner::new(0u64).combining(combining);
+    let mut found: Vec<u64> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let one = |_| {
+                        sum.with(|n| {
+                            *n += 1;
+                            *n - 1
+                        })
+                    };
+                    (0..ops).map(one).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+    });
+    let tally = sum.tally();
+    println!(
+        "{combining:?}, {threads} threads: {tally:?}, mean lot {:.2}",
+        tally.mean_lot()
+    );
+    assert_eq!(sum.into_inner(), threads * ops);
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn c2_combined_previous_values_form_a_permutation() {
+    for combining in BOTH {
+        for threads in 2..=8 {
+            assert!(
+                found_by(combining, threads, 4_000)
+                    .into_iter()
+                    .eq(0..threads * 4_000)
+            );
+        }
+    }
+}
+
+#[test]
+fn c2_more_waiting_threads_than_slots_drop_and_strand_nothing() {
+    // 30 open slots and one gated: half of these threads have to queue.
+    for combining in BOTH {
+        assert!(found_by(combining, 64, 200).into_iter().eq(0..64 * 200));
+    }
+}
+
+#[test]
+fn c2_no_operation_is_stranded_behind_a_slow_leader() {
+    let sum = Combiner::new(0u32);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    // Long enough that the others park; they must all come back.
+                    sum.with(|n| {
+                        thread::sleep(std::time::Duration::from_micros(300));
+                        *n += 1;
+                    });
+                }
+            });
+        }
+    });
+    let tally = sum.tally();
+    println!("{tally:?}");
+    assert!(tally.unparked > 0, "nobody ever parked: the test shows nothing");
+    assert_eq!(sum.into_inner(), 160);
+}
+
+#[test]
+fn c2_a_long_served_leader_hands_over() {
+    // Operations slow enough that whoever was answered is back before the lot is over: the leader never runs dry.
+    let slow = |n: &mut u64| {
+        thread::sleep(std::time::Duration::from_micros(20));
+        *n += 1;
+    };
+    let sum = Combiner::new(0u64).combining(Combining::Always);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..60).for_each(|_| sum.with(slow)));
+        }
+    });
+    let tally = sum.tally();
+    println!("{tally:?}, mean lot {:.2}", tally.mean_lot());
+    assert!(tally.hand_overs > 0, "a leader served without end");
+    assert_eq!(sum.into_inner(), 480);
+}
+
+#[test]
+fn c2_a_panicking_closure_unwinds_in_its_own_caller_alone() {
+    for combining in BOTH {
+        let sum = Combiner::new(0u64).combining(combining);
+        thread::scope(|scope| {
+            for me in 0..4u64 {
+                let sum = &sum;
+                scope.spawn(move || {
+                    for at in 0..500u64 {
+                        if at % 5 == 0 {
+                            let panic = catch_unwind(AssertUnwindSafe(|| {
+                                sum.with(|n| {
+                                    *n += 1; // done before the panic, and kept
+                                    std::panic::resume_unwind(Box::new(me << 32 | at));
+                                });
+                            }));
+                            let payload = *panic.unwrap_err().downcast::<u64>().unwrap();
+                            assert_eq!(payload, me << 32 | at, "somebody else's panic");
+                        } else {
+                            sum.with(|n| *n += 1);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 2_000);
+    }
+}
+
+#[test]
+fn calling_it_from_inside_is_a_clear_panic_and_harmless() {
+    for combining in BOTH {
+        let sum = Combiner::new(0).combining(combining);
+        let panic = catch_unwind(AssertUnwindSafe(|| sum.with(|_| sum.with(|n| *n += 1)))).unwrap_err();
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
+        assert!(
+            text.unwrap()
+                .contains("from inside an operation on the same combiner"),
+            "{text:?}"
+        );
+        // Another thread is not mistaken for the one inside, whoever led before.
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1_000).for_each(|_| sum.with(|n| *n += 1)));
+            }
+        });
+        assert_eq!(sum.with(|n| *n), 4_000);
+        // Another combiner may be used inside.
+        let other = Combiner::new(1);
+        assert_eq!(sum.with(|n| *n + other.with(|m| *m)), 4_001);
+    }
+}
+
+#[test]
+fn closures_and_results_are_dropped_exactly_once() {
+    struct Counted<'a>(&'a AtomicUsize);
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    for combining in BOTH {
+        let drops = AtomicUsize::new(0);
+        let combiner = Combiner::new(()).combining(combining);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for at in 0..500 {
+                        let carried = Counted(&drops);
+                        let run = || {
+                            combiner.with(|()| {
+                                let _inside = carried;
+                                if at % 3 == 0 {
+                                    std::panic::resume_unwind(Box::new(()));
+                                }
+                                Counted(&drops)
+                            })
+                        };
+                        let _ = catch_unwind(AssertUnwindSafe(run)).map(drop);
+                    }
+                });
+            }
+        });
+        let panics = (0..500).filter(|at| at % 3 == 0).count();
+        assert_eq!(drops.into_inner(), 4 * (500 + 500 - panics));
+    }
+}
+
+#[test]
+fn one_end_of_lot_covers_every_operation_before_its_caller_goes_on() {
+    #[derive(Default)]
+    struct Log {
+        pending: u64,
+        flushed: u64,
+        flushes: u64,
+    }
+    for combining in BOTH {
+        let log = Combiner::new(Log::default())
+            .combining(combining)
+            .on_lot_end(|log, count| {
+                assert_eq!(log.pending, u64::from(count));
+                log.flushed += std::mem::take(&mut log.pending);
+                log.flushes += 1;
+            });
+        let done = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        log.with(|log| log.pending += 1);
+                        let before = done.fetch_add(1, Ordering::SeqCst) as u64 + 1;
+                        let flushed = log.with(|log| {
+                            log.pending += 1;
+                            log.flushed
+                        });
+                        assert!(
+                            flushed >= before,
+                            "{before} calls had returned, {flushed} were flushed"
+                        );
+                    }
+                });
+            }
+        });
+        let log = log.into_inner();
+        println!(
+            "{combining:?}: {} operations in {} flushes",
+            log.flushed, log.flushes
+        );
+        assert_eq!((log.pending, log.flushed), (0, 16_000));
+    }
+}
+
+#[test]
+fn a_panic_at_the_end_of_a_lot_answers_everybody() {
+    let combiner = Combiner::new(0u32)
+        .combining(Combining::Always)
+        .on_lot_end(|n, _| assert!(*n % 3 != 0, "every third"));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    let _ = catch_unwind(AssertUnwindSafe(|| combiner.with(|n| *n += 1)));
+                }
+            });
+        }
+    });
+    assert_eq!(combiner.into_inner(), 1_200);
+}
+
+#[test]
+fn it_works_in_a_static_and_while_thread_locals_are_torn_down() {
+    static LATE: Combiner<u32> = Combiner::new(0);
+    struct AtExit;
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            LATE.with(|n| *n += 1);
+        }
+    }
+    thread_local! { static AT_EXIT: AtExit = const { AtExit }; }
+    let threads: Vec<_> = (0..50)
+        .map(|_| {
+            thread::spawn(|| {
+                AT_EXIT.with(|_| ());
+                LATE.with(|n| *n += 1);
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    assert_eq!(LATE.with(|n| *n), 100);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_heap_behind_it_gives_out_what_went_in(items in prop::collection::vec(any::<u16>(), 1..400), threads in 1..5usize) {
+        let heap = Arc::new(Combiner::new(BinaryHeap::new()).combining(Combining::Always));
+        let mut out: Vec<u16> = thread::scope(|scope| {
+            let lots: Vec<_> = items
+                .chunks(items.len().div_ceil(threads))
+                .map(|lot| {
+                    let heap = &heap;
+                    scope.spawn(move || {
+                        lot.iter().filter_map(|item| heap.with(|heap| { heap.push(*item); heap.pop() })).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            lots.into_iter().flat_map(|t| t.join().unwrap()).collect()
+        });
+        out.sort_unstable();
+        let mut items = items;
+        items.sort_unstable();
+        prop_assert_eq!(out, items);
+        prop_assert!(heap.with(|heap| heap.is_empty()));
+    }
+}
