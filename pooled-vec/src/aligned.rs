@@ -90,6 +90,10 @@ impl AlignedOptions {
         self
     }
 
+    pub(crate) fn alignment(&self) -> usize {
+        self.align.max(1)
+    }
+
     /// Asks for reserved huge pages of 2 MiB, and takes ordinary ones where there are none.
     pub const fn huge_pages(mut self, huge: bool) -> Self {
         self.huge = huge;

@@ -308,7 +308,7 @@ impl Depot {
 }
 
 /// Where this CPU's shard is. A thread may move on at once: any shard is right, the near one is cheaper.
-fn home(shards: usize) -> usize {
+pub(crate) fn home(shards: usize) -> usize {
     #[cfg(all(target_os = "linux", not(any(loom, shuttle, miri))))]
     {
         // SAFETY: takes nothing and touches no memory of ours.
