@@ -327,7 +327,11 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if self.contains_key(key) { self.edit().remove(key) } else { None }
+        if self.contains_key(key) {
+            self.edit().remove(key)
+        } else {
+            None
+        }
     }
 
     /// Removes every entry, without copying them first.

@@ -140,10 +140,11 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
     /// # Errors
     /// [`Rejected`] with the value; the cell is unchanged.
     pub fn try_store(&self, value: T) -> Result<(), Rejected<T>> {
-        match self.domain.try_admit(Self::BYTES) {
-            Ok(()) => Ok(self.store(value)),
-            Err(stalled) => Err(Rejected::new(value, stalled)),
+        if let Err(stalled) = self.domain.try_admit(Self::BYTES) {
+            return Err(Rejected::new(value, stalled));
         }
+        self.store(value);
+        Ok(())
     }
 
     /// Publishes a new version and returns the former one, which readers may still hold.
@@ -182,7 +183,10 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
         // AcqRel: Release pairs with the Acquire in `acquire`, publishes the new value; Acquire pairs with the Release of
         // the write that published the former one, which the caller reads.
         // Acquire: pairs with the same on failure; the version met is handed back.
-        match self.current.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        match self
+            .current
+            .compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire)
+        {
             Ok(former) => {
                 // SAFETY: C2: the cell's count stands until it is retired, below.
                 unsafe { Arc::increment_strong_count(former) };
@@ -260,7 +264,10 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
             drop(unsafe { Arc::from_raw(ptr.cast::<T>().cast_const()) });
         }
         // SAFETY: C2; `T` is `Send + Sync + 'static`, so its last count may be dropped on any thread at any time.
-        unsafe { self.domain.retire(former.cast_mut().cast(), Self::BYTES, release::<T>) };
+        unsafe {
+            self.domain
+                .retire(former.cast_mut().cast(), Self::BYTES, release::<T>)
+        };
     }
 }
 

@@ -27,7 +27,7 @@ pub use iter::Iter;
 pub use node::Entry;
 pub use read::{Pinned, Reader, Ref};
 pub use snapshot::Snapshot;
-pub use write::{Action, CompareExchangeError, Outcome, Removed};
+pub use write::{Action, CompareExchangeError, Former, Outcome, Removed};
 
 use node::Node;
 use shard::Shards;
@@ -219,7 +219,10 @@ where
 {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let entries = entries.into_iter();
-        let map = Builder::new().capacity(entries.size_hint().0).hasher(S::default()).build();
+        let map = Builder::new()
+            .capacity(entries.size_hint().0)
+            .hasher(S::default())
+            .build();
         map.extend(entries);
         map
     }

@@ -132,15 +132,6 @@ unsafe impl<K: Send + Sync, V: Send + Sync> Send for Entry<K, V> {}
 unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Entry<K, V> {}
 
 impl<K, V> Entry<K, V> {
-    /// Wraps a count that the caller owns.
-    ///
-    /// # Safety
-    /// The count is the caller's to give.
-    #[inline]
-    pub(crate) unsafe fn from_owned(node: NonNull<Node<K, V>>) -> Self {
-        Self { node }
-    }
-
     /// Takes a new count of a node.
     ///
     /// # Safety
@@ -216,6 +207,9 @@ impl<K, V> Deref for Entry<K, V> {
 
 impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Entry<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Entry").field(self.key()).field(self.value()).finish()
+        f.debug_tuple("Entry")
+            .field(self.key())
+            .field(self.value())
+            .finish()
     }
 }

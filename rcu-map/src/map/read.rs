@@ -136,7 +136,7 @@ where
         Reader {
             map: NonNull::from(self),
             record: self.domain.reader(),
-            kept: None,
+            _kept: None,
             life: PhantomData,
         }
     }
@@ -146,7 +146,7 @@ where
         Reader {
             map: NonNull::from(&**self),
             record: self.domain.reader(),
-            kept: Some(Arc::clone(self)),
+            _kept: Some(Arc::clone(self)),
             life: PhantomData,
         }
     }
@@ -189,7 +189,9 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.map.find(key, &self.guard).map(|node| (&node.key, &node.value))
+        self.map
+            .find(key, &self.guard)
+            .map(|node| (&node.key, &node.value))
     }
 
     /// Says whether a key is present.
@@ -235,7 +237,9 @@ where
 
 impl<K, V, S> fmt::Debug for Pinned<'_, K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pinned").field("len", &self.map.len()).finish_non_exhaustive()
+        f.debug_struct("Pinned")
+            .field("len", &self.map.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -264,7 +268,7 @@ pub struct Reader<'m, K, V, S = RandomState> {
     map: NonNull<RcuMap<K, V, S>>,
     record: sync_base::Reader,
     /// What keeps the map, where `'m` does not.
-    kept: Option<Arc<RcuMap<K, V, S>>>,
+    _kept: Option<Arc<RcuMap<K, V, S>>>,
     life: PhantomData<&'m RcuMap<K, V, S>>,
 }
 
@@ -275,7 +279,7 @@ impl<K, V, S> Reader<'_, K, V, S> {
     /// The map.
     #[inline(always)]
     pub fn map(&self) -> &RcuMap<K, V, S> {
-        // SAFETY: borrowed for `'m`, or shared through `kept`; either outlives `self`.
+        // SAFETY: borrowed for `'m`, or shared through `_kept`; either outlives `self`.
         unsafe { self.map.as_ref() }
     }
 }
@@ -320,7 +324,9 @@ where
 
 impl<K, V, S> fmt::Debug for Reader<'_, K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("len", &self.map().len()).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("len", &self.map().len())
+            .finish_non_exhaustive()
     }
 }
 

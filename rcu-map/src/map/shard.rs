@@ -109,7 +109,10 @@ impl<K, V> Shards<K, V> {
     /// Sums the live counts; exact only while no write runs.
     pub(crate) fn live(&self) -> usize {
         // Relaxed: a count publishes nothing.
-        self.books.iter().map(|books| books.live.load(Ordering::Relaxed)).sum()
+        self.books
+            .iter()
+            .map(|books| books.live.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Borrows the current table of one shard.
@@ -161,10 +164,13 @@ impl<K, V> Shards<K, V> {
 
     /// Takes every table out; for the map's own drop.
     pub(crate) fn take_tables(&mut self) -> impl Iterator<Item = TableWord<Node<K, V>>> {
-        std::mem::take(&mut self.tables).into_vec().into_iter().map(|slot| {
-            // Relaxed: `&mut self` means that every writer has synchronised with this thread.
-            slot.load(Ordering::Relaxed)
-        })
+        std::mem::take(&mut self.tables)
+            .into_vec()
+            .into_iter()
+            .map(|slot| {
+                // Relaxed: `&mut self` means that every writer has synchronised with this thread.
+                slot.load(Ordering::Relaxed)
+            })
     }
 }
 
@@ -247,7 +253,11 @@ impl<K, V> Held<'_, K, V> {
     }
 
     /// Unlinks a key's node.
-    pub(crate) fn take(&mut self, hashed: Hashed, is_key: impl FnMut(&K) -> bool) -> Option<NonNull<Node<K, V>>> {
+    pub(crate) fn take(
+        &mut self,
+        hashed: Hashed,
+        is_key: impl FnMut(&K) -> bool,
+    ) -> Option<NonNull<Node<K, V>>> {
         match self.probe(hashed, is_key) {
             Probe::Present(index, node) => {
                 self.bury(index);

@@ -47,7 +47,9 @@ where
     /// ```
     pub fn snapshot(&self) -> Snapshot<K, V, S> {
         let guard = self.domain().pin();
-        let held: Vec<_> = (0..self.shards.count()).map(|shard| self.shards.hold_at(shard)).collect();
+        let held: Vec<_> = (0..self.shards.count())
+            .map(|shard| self.shards.hold_at(shard))
+            .collect();
         let tables: Box<[_]> = held.iter().map(|held| held.table().duplicate()).collect();
         drop(held);
         let mut len = 0;
@@ -87,11 +89,13 @@ impl<K, V, S> Snapshot<K, V, S> {
 
     /// Visits every entry once.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        (0..self.tables.len()).flat_map(|shard| self.table(shard).nodes()).map(|node| {
-            // SAFETY: the snapshot owns a count of it for as long as it is borrowed.
-            let node: &Node<K, V> = unsafe { node.as_ref() };
-            (&node.key, &node.value)
-        })
+        (0..self.tables.len())
+            .flat_map(|shard| self.table(shard).nodes())
+            .map(|node| {
+                // SAFETY: the snapshot owns a count of it for as long as it is borrowed.
+                let node: &Node<K, V> = unsafe { node.as_ref() };
+                (&node.key, &node.value)
+            })
     }
 }
 

@@ -37,7 +37,10 @@ const ADDRESS: usize = (1 << LENGTH_SHIFT) - 1;
 
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Line<N>([AtomicPtr<N>; LINE_SLOTS]);
+pub(crate) struct Line<N>(
+    #[expect(dead_code, reason = "reached as one array across lines, see `Table::slot`")]
+    [AtomicPtr<N>; LINE_SLOTS],
+);
 
 impl<N> Line<N> {
     fn empty() -> Self {
@@ -155,19 +158,23 @@ impl<'a, N> Table<'a, N> {
 
     /// Finds the node of a key. Wait-free: at most one pass over the table.
     #[inline(always)]
-    pub(crate) fn find(self, hashed: Hashed, mut is_key: impl FnMut(NonNull<N>) -> bool) -> Option<NonNull<N>> {
+    pub(crate) fn find(
+        self,
+        hashed: Hashed,
+        mut is_key: impl FnMut(NonNull<N>) -> bool,
+    ) -> Option<NonNull<N>> {
         let tag = hashed.tag();
         let home = hashed.home(self.bits);
         for step in 0..self.len() {
             let word = self.load(home.wrapping_add(step));
-            if word.has_tag(tag) {
-                if let Some(node) = word.node() {
-                    if is_key(node) {
-                        return Some(node);
-                    }
-                }
-            } else if word.is_empty() {
+            if word.is_empty() {
                 return None;
+            }
+            if word.has_tag(tag)
+                && let Some(node) = word.node()
+                && is_key(node)
+            {
+                return Some(node);
             }
         }
         None
@@ -196,12 +203,11 @@ impl<'a, N> Table<'a, N> {
             }
             if word.is_grave() {
                 grave.get_or_insert(index);
-            } else if word.has_tag(tag) {
-                if let Some(node) = word.node() {
-                    if is_key(node) {
-                        return Probe::Present(index, node);
-                    }
-                }
+            } else if word.has_tag(tag)
+                && let Some(node) = word.node()
+                && is_key(node)
+            {
+                return Probe::Present(index, node);
             }
         }
         unreachable!("T1: a table without an EMPTY slot")

@@ -65,8 +65,8 @@ impl<K, V> fmt::Display for CompareExchangeError<K, V> {
 }
 impl<K: fmt::Debug, V: fmt::Debug> std::error::Error for CompareExchangeError<K, V> {}
 
-/// A key and a value on their way into a map, as [`RcuMap::try_insert`] hands them back.
-type Pair<K, V> = (K, V);
+/// What a write took the place of, if the key was present.
+pub type Former<'m, K, V> = Option<Removed<'m, K, V>>;
 
 impl<K, V, S> RcuMap<K, V, S>
 where
@@ -80,7 +80,7 @@ where
     ///
     /// When the domain is over its garbage limit this waits for it as long as the domain's settings say, then stores
     /// all the same; [`try_insert`](Self::try_insert) refuses instead.
-    pub fn insert(&self, key: K, value: V) -> Option<Removed<'_, K, V>> {
+    pub fn insert(&self, key: K, value: V) -> Former<'_, K, V> {
         self.domain.admit(Node::<K, V>::BYTES);
         let fresh = Fresh::new(self.hashed(&key), key, value);
         let unlinked = self.shards.hold(fresh.hashed()).put(fresh);
@@ -91,7 +91,7 @@ where
     ///
     /// # Errors
     /// [`Rejected`] with key and value, naming the stalled reader's thread; the map is unchanged.
-    pub fn try_insert(&self, key: K, value: V) -> Result<Option<Removed<'_, K, V>>, Rejected<Pair<K, V>>> {
+    pub fn try_insert(&self, key: K, value: V) -> Result<Former<'_, K, V>, Rejected<(K, V)>> {
         match self.domain.try_admit(Node::<K, V>::BYTES) {
             Ok(()) => Ok(self.insert(key, value)),
             Err(stalled) => Err(Rejected::new((key, value), stalled)),
@@ -99,7 +99,7 @@ where
     }
 
     /// Removes a key and returns its entry. O(1); takes one shard's lock.
-    pub fn remove<Q>(&self, key: &Q) -> Option<Removed<'_, K, V>>
+    pub fn remove<Q>(&self, key: &Q) -> Former<'_, K, V>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
@@ -114,7 +114,7 @@ where
     /// Replaces a value by what `f` makes of it; returns the former entry, or nothing if the key is absent.
     ///
     /// `f` may run more than once, when another writer changes the entry meanwhile. It runs outside every lock.
-    pub fn update<Q>(&self, key: &Q, mut f: impl FnMut(&V) -> V) -> Option<Removed<'_, K, V>>
+    pub fn update<Q>(&self, key: &Q, mut f: impl FnMut(&V) -> V) -> Former<'_, K, V>
     where
         K: Borrow<Q> + Clone,
         Q: Hash + Eq + ?Sized,
@@ -210,7 +210,7 @@ where
         key: K,
         expected: Option<&V>,
         new: Option<V>,
-    ) -> Result<Option<Removed<'_, K, V>>, CompareExchangeError<K, V>>
+    ) -> Result<Former<'_, K, V>, CompareExchangeError<K, V>>
     where
         V: PartialEq,
     {
@@ -283,13 +283,15 @@ where
     }
 
     /// Retires what a write unlinked (M2).
-    fn settle(&self, unlinked: Unlinked<K, V>) -> Option<Removed<'_, K, V>> {
+    fn settle(&self, unlinked: Unlinked<K, V>) -> Former<'_, K, V> {
         if let Some(table) = unlinked.table {
             // SAFETY: M2: the caller's write unlinked the table; its nodes were carried over.
             unsafe { retire_table(self.domain(), table) };
         }
         // SAFETY: M2: the caller's write unlinked it.
-        unlinked.node.map(|node| unsafe { Removed::new(node, self.domain()) })
+        unlinked
+            .node
+            .map(|node| unsafe { Removed::new(node, self.domain()) })
     }
 
     fn swap(&self, seen: &Node<K, V>, fresh: Fresh<K, V>) -> Result<Removed<'_, K, V>, Fresh<K, V>> {
@@ -299,7 +301,7 @@ where
         Ok(unsafe { Removed::new(node, self.domain()) })
     }
 
-    fn unlink(&self, seen: &Node<K, V>) -> Option<Removed<'_, K, V>> {
+    fn unlink(&self, seen: &Node<K, V>) -> Former<'_, K, V> {
         let node = NonNull::from(seen);
         let gone = self.shards.hold(seen.hashed).unlink(seen.hashed, node);
         // SAFETY: M2: this call unlinked it.
@@ -405,7 +407,10 @@ where
     V: fmt::Debug + Send + Sync + 'static,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Removed").field(self.key()).field(self.value()).finish()
+        f.debug_tuple("Removed")
+            .field(self.key())
+            .field(self.value())
+            .finish()
     }
 }
 
