@@ -4,6 +4,7 @@
 //!   `loom` (`--cfg loom`) and `shuttle` (`--cfg shuttle`). Code written against it is model-checked as shipped, and
 //!   so is code *downstream* that sets the same flag.
 //! - [`CachePadded`] keeps two hot words off one cache line; [`Backoff`] bounds a wait: spin, then yield, then park.
+//! - [`queue`]: bounded queues, each with a stated overrun policy.
 //! - [`Registry`] holds per-thread records that are never freed and are reused when their thread is gone.
 
 mod backoff;
@@ -11,6 +12,7 @@ pub mod barrier;
 pub mod domain;
 mod facade;
 mod pad;
+pub mod queue;
 mod registry;
 
 pub use backoff::{Backoff, Step};
