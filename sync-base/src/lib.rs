@@ -14,6 +14,7 @@ mod facade;
 mod pad;
 pub mod queue;
 mod registry;
+mod tally;
 
 pub use backoff::{Backoff, Step};
 pub use barrier::{heavy_barrier, light_barrier};
@@ -21,6 +22,7 @@ pub use domain::{Domain, Guard, Reader, Stalled};
 pub use facade::{atomic, cell, hint, sync, thread};
 pub use pad::CachePadded;
 pub use registry::{Claim, Registry};
+pub use tally::Tally;
 
 /// The model of the heavy barrier under loom: which one, and where an execution begins.
 #[cfg(loom)]
