@@ -52,7 +52,7 @@ fn a8_spsc_batches_and_slices_deliver_what_was_pushed() {
             let mut next = 0u64;
             while next < EACH {
                 let run: Vec<u64> = (next..EACH.min(next + 5)).collect();
-                let n = if next % 2 == 0 {
+                let n = if next.is_multiple_of(2) {
                     tx.push_slice(&run)
                 } else {
                     tx.push_batch(&mut VecDeque::from(run))
