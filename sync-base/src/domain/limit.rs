@@ -63,7 +63,8 @@ impl Blocker {
         Stalled {
             thread,
             name: super::thread_id::name(thread),
-            garbage: core.garbage.get(),
+            // Relaxed: a figure for a message.
+            garbage: core.garbage.load(Ordering::Relaxed),
             limit: core.settings.garbage_limit,
         }
     }
@@ -72,7 +73,8 @@ impl Blocker {
 impl Core {
     #[inline]
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.garbage.get().saturating_add(bytes) <= self.settings.garbage_limit
+        // Relaxed: a sum compared with a limit; publishes nothing.
+        self.garbage.load(Ordering::Relaxed).saturating_add(bytes) <= self.settings.garbage_limit
     }
 
     /// Makes room for `bytes` of garbage, or names the reader that prevents it.
@@ -112,7 +114,7 @@ impl Core {
         let mut wait = Wait::new(self.settings.stall_wait);
         while let Err(blocker) = self.make_room(bytes) {
             if blocker.is_self() || !wait.step() {
-                self.counts.exceeded.add(1);
+                Self::count(&self.tally.exceeded, 1);
                 return;
             }
         }

@@ -1,0 +1,146 @@
+//! Why an operation was refused.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why a descriptor operation was refused. Each has the errno that POSIX gives it, through [`io::Error`]'s `From`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FdError {
+    /// The descriptor is not open, or its number now names a later one (`EBADF`).
+    NotOpen {
+        /// The number asked for.
+        number: u32,
+    },
+    /// Every number below the limit is taken (`EMFILE`).
+    Full {
+        /// The limit in force.
+        limit: u32,
+    },
+    /// The number asked for is not below the limit (`EBADF`).
+    PastLimit {
+        /// The number asked for.
+        number: u32,
+        /// The limit in force.
+        limit: u32,
+    },
+    /// The number asked for is taken (`EEXIST`).
+    Taken {
+        /// The number asked for.
+        number: u32,
+    },
+    /// Another thread is in the middle of opening or closing this number (`EBUSY`, as `dup2(2)` has it). Retry.
+    Busy {
+        /// The number asked for.
+        number: u32,
+    },
+    /// `dup3` from a number to itself (`EINVAL`).
+    SameNumber {
+        /// The number asked for.
+        number: u32,
+    },
+    /// A reader that does not leave its section holds back as much garbage as the domain allows (`EAGAIN`).
+    Stalled {
+        /// The kernel's id of the reader's thread.
+        thread: u32,
+    },
+    /// The table was shut: its process has exited (`ESRCH`).
+    Shut,
+}
+
+impl FdError {
+    /// Says whether the same call may succeed later by itself.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Stalled { .. })
+    }
+
+    /// The errno that POSIX, or Linux where POSIX is silent, gives this refusal.
+    pub fn raw_os_error(&self) -> i32 {
+        match self {
+            Self::NotOpen { .. } | Self::PastLimit { .. } => libc::EBADF,
+            Self::Full { .. } => libc::EMFILE,
+            Self::Taken { .. } => libc::EEXIST,
+            Self::Busy { .. } => libc::EBUSY,
+            Self::SameNumber { .. } => libc::EINVAL,
+            Self::Stalled { .. } => libc::EAGAIN,
+            Self::Shut => libc::ESRCH,
+        }
+    }
+}
+
+impl fmt::Display for FdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOpen { number } => write!(f, "descriptor {number} is not open"),
+            Self::Full { limit } => {
+                write!(
+                    f,
+                    "all {limit} descriptors below the limit are open; close some or raise the limit with set_limit"
+                )
+            }
+            Self::PastLimit { number, limit } => {
+                write!(
+                    f,
+                    "descriptor {number} is not below the limit of {limit}; raise it with set_limit"
+                )
+            }
+            Self::Taken { number } => write!(
+                f,
+                "descriptor {number} is open already; replace it or take another"
+            ),
+            Self::Busy { number } => write!(f, "descriptor {number} is being opened or closed; try again"),
+            Self::SameNumber { number } => write!(f, "descriptor {number} cannot be duplicated onto itself"),
+            Self::Stalled { thread } => {
+                write!(
+                    f,
+                    "a reader on thread {thread} holds back too much garbage; let it drop its guard"
+                )
+            }
+            Self::Shut => f.write_str("the table was shut because its process exited"),
+        }
+    }
+}
+
+impl Error for FdError {}
+
+impl From<FdError> for io::Error {
+    fn from(error: FdError) -> Self {
+        Self::from_raw_os_error(error.raw_os_error())
+    }
+}
+
+/// A refusal that hands back the value it did not take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Refused<T> {
+    /// The caller's value.
+    pub value: T,
+    /// Why it was refused.
+    pub error: FdError,
+}
+
+impl<T> fmt::Debug for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> Error for Refused<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<T> From<Refused<T>> for io::Error {
+    fn from(refused: Refused<T>) -> Self {
+        refused.error.into()
+    }
+}

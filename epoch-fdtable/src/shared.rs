@@ -1,0 +1,104 @@
+//! A counted handle to a value that is, or was, in a table.
+
+use crate::entry::{Body, free_body};
+use crate::reclaim::Reclaim;
+use crate::removed::{Closed, Removed};
+use crate::sever::Sever;
+use std::fmt;
+use std::mem::{self, ManuallyDrop};
+use std::ops::Deref;
+use std::ptr::{self, NonNull};
+
+/// Keeps a value alive past its descriptor, as an open file description outlives `close` while somebody holds it.
+///
+/// Cloning and dropping touch a shared count: on a hot path borrow through [`Pinned::get`](crate::Pinned::get) instead.
+pub struct Shared<T: Send + Sync + 'static, R: Reclaim> {
+    body: NonNull<Body<T>>,
+    reclaim: R,
+}
+
+// SAFETY: a `Shared` gives `&T` on whichever thread has it and may drop the `T` there, so `T: Send + Sync`.
+unsafe impl<T: Send + Sync, R: Reclaim> Send for Shared<T, R> {}
+// SAFETY: as above; `&Shared` gives a clone.
+unsafe impl<T: Send + Sync, R: Reclaim> Sync for Shared<T, R> {}
+
+impl<T: Send + Sync + 'static, R: Reclaim> Shared<T, R> {
+    /// Takes over a reference that the caller holds.
+    pub(crate) fn from_reference(body: NonNull<Body<T>>, reclaim: R) -> Self {
+        Self { body, reclaim }
+    }
+
+    /// Gives the reference back out.
+    pub(crate) fn into_reference(self) -> NonNull<Body<T>> {
+        let body = self.body;
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used again: the backend is dropped once, and the reference not at all.
+        drop(unsafe { ptr::read(&this.reclaim) });
+        body
+    }
+
+    /// The reference, still ours.
+    fn body(&self) -> &Body<T> {
+        // SAFETY: our reference keeps the body.
+        unsafe { self.body.as_ref() }
+    }
+
+    /// Gives it up and ends the value promptly if it was the last; see [`FdTable::close`](crate::FdTable::close).
+    pub fn close(self) -> Closed
+    where
+        T: Sever,
+    {
+        let reclaim = self.reclaim.clone();
+        Removed::from_reference(self.into_reference(), &reclaim).close()
+    }
+
+    /// Says whether both are handles to one value.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        self.body == other.body
+    }
+}
+
+impl<T: Send + Sync + 'static, R: Reclaim> Deref for Shared<T, R> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.body().value
+    }
+}
+
+impl<T: Send + Sync + 'static, R: Reclaim> Clone for Shared<T, R> {
+    fn clone(&self) -> Self {
+        let live = self.body().acquire();
+        assert!(live, "a body died while a reference to it was held");
+        Self {
+            body: self.body,
+            reclaim: self.reclaim.clone(),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static, R: Reclaim> Drop for Shared<T, R> {
+    fn drop(&mut self) {
+        release(self.body, &self.reclaim);
+    }
+}
+
+impl<T: Send + Sync + fmt::Debug, R: Reclaim> fmt::Debug for Shared<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shared").field(&**self).finish()
+    }
+}
+
+/// Gives up a reference that the caller holds; the last one retires the body.
+pub(crate) fn release<T, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R) {
+    // SAFETY: the caller's reference keeps the body until this very call.
+    if unsafe { body.as_ref() }.release() {
+        bury(body, reclaim);
+    }
+}
+
+/// Retires a body that the caller moved to dead.
+pub(crate) fn bury<T, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R) {
+    // SAFETY: entry I1: the caller is the one that may free it; no slot names it, and `free_body` is for this type.
+    unsafe { reclaim.retire(body.as_ptr().cast(), mem::size_of::<Body<T>>(), free_body::<T>) };
+}
