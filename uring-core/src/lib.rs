@@ -1,1 +1,18 @@
-//! A per-core io_uring engine that owns every operation until the kernel is done with it.
+#![doc = include_str!("../README.md")]
+
+mod backend;
+pub mod buffer;
+mod error;
+pub mod op;
+mod ring;
+mod sys;
+
+pub use error::{Error, ErrorKind, Rejected, SetupError};
+pub use ring::{
+    CLOSURE_BYTES, Carrier, Core, Done, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, Operation, Options,
+    Outcome, Ring, RingStats, StatsHandle, Taken, Token, Totals, block_on, totals,
+};
+pub use sys::abi;
+pub use sys::ladder::{Refusal, RingInfo, Rung};
+pub use sys::limits::Limits;
+pub use sys::probe::{Advice, Capability, Probe, probe};

@@ -1,0 +1,85 @@
+//! What carries operations: one contract of submission and completion entries, several carriers.
+//!
+//! The contract, which every backend keeps and the contract tests check:
+//!
+//! - **B1** an entry that `push` took is submitted by a later `enter`, in order, exactly once;
+//! - **B2** each submitted entry gets exactly one completion without [`CQE_MORE`](crate::sys::abi::CQE_MORE), after any
+//!   number with it, all with its `user_data`;
+//! - **B3** memory named by an entry may be touched until that last completion, never after;
+//! - **B4** completions are never lost: what does not fit the queue waits, and an `enter` brings it in;
+//! - **B5** `enter` returns when enough completions are there, when the time is up, or when a signal came; never later.
+
+use crate::sys::abi::{Cqe, Sqe};
+use crate::sys::ladder::RingInfo;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+mod uring;
+
+pub(crate) use uring::Uring;
+
+/// Completions moved out of the queue in one go.
+pub(crate) const LOT: usize = 32;
+
+/// A carrier of operations.
+pub(crate) trait Backend: Send {
+    /// What was set up.
+    fn info(&self) -> &RingInfo;
+
+    /// Notes how many operations the ring above has in flight at most.
+    fn set_depth(&mut self, depth: u32);
+
+    /// Free submission entries, as last seen; `refresh` looks again at what was consumed.
+    fn space(&mut self, refresh: bool) -> u32;
+
+    /// Entries pushed that no `enter` has passed on yet.
+    fn queued(&mut self) -> u32;
+
+    /// Takes one entry; `false` when there is no room.
+    fn push(&mut self, sqe: &Sqe) -> bool;
+
+    /// Passes on every queued entry and waits for `want` completions, at most `timeout` long.
+    ///
+    /// Returns how many entries were passed on. Time being up and a signal are no errors.
+    fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<u32>;
+
+    /// Whether completions wait behind an `enter`: work to be run, or an overflowed queue.
+    fn owes_enter(&self) -> bool;
+
+    /// Whether completions wait in the kernel because the queue was full.
+    fn overflowed(&self) -> bool;
+
+    /// Moves completions out, oldest first.
+    fn drain(&mut self, out: &mut [Cqe; LOT]) -> usize;
+
+    /// A descriptor that polls readable while completions wait.
+    fn poll_fd(&self) -> RawFd;
+
+    /// Tells the kernel about buffers that live until the ring is gone.
+    ///
+    /// # Safety
+    /// Each range stays valid and unmoved until [`Backend::tombstone`]'s descriptor closes or the call that unregisters.
+    unsafe fn register_buffers(&mut self, ranges: &[libc::iovec]) -> io::Result<()>;
+
+    /// Puts a descriptor in a slot of the registered files, or clears the slot with -1.
+    fn set_file(&mut self, slot: u32, fd: RawFd) -> io::Result<()>;
+
+    /// Slots that `set_file` accepts.
+    fn file_slots(&self) -> u32;
+
+    /// Tells the kernel about a ring of provided buffers.
+    ///
+    /// # Safety
+    /// `ring` names `entries` entries that stay valid until the carrier is gone or `unregister_buf_ring` returned.
+    unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()>;
+
+    /// Takes a ring of provided buffers back.
+    fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()>;
+
+    /// Leaves a descriptor with the carrier that it closes when it is entirely gone: no memory is touched afterwards.
+    fn tombstone(&mut self, fd: RawFd) -> io::Result<()>;
+
+    /// Lets go of the carrier in a forked child without touching what belongs to the parent.
+    fn disown(self: Box<Self>);
+}

@@ -1,0 +1,295 @@
+//! The real io_uring behind the contract.
+
+use super::{Backend, LOT};
+use crate::sys::abi::{Cqe, Sqe};
+use crate::sys::ladder::{self, RingInfo, Wish};
+use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+use sync_base::atomic::{Ordering, fence};
+
+/// A mapped ring and its three ends.
+///
+/// The ends borrow the ring for as long as it lives, and they are kept, not made anew for each use: a fresh `Submitter`
+/// would not know that the ring's descriptor is registered.
+///
+/// U1: `ring` points to a boxed `IoUring` that is freed in `drop` (or leaked by `disown`), after the three ends.
+pub(crate) struct Uring {
+    sq: ManuallyDrop<SubmissionQueue<'static>>,
+    cq: ManuallyDrop<CompletionQueue<'static>>,
+    submitter: ManuallyDrop<Submitter<'static>>,
+    ring: *mut IoUring,
+    fd: RawFd,
+    info: RingInfo,
+    file_slots: u32,
+    tombstone_slot: Option<u32>,
+}
+
+// SAFETY: the three ends are pointers into mappings that `ring` owns; nothing in them belongs to a thread. Which thread
+// may *enter* is the concern of the ring types above.
+unsafe impl Send for Uring {}
+
+/// `struct io_uring_getevents_arg` of the kernel's header.
+#[repr(C)]
+struct WaitArg {
+    sigmask: u64,
+    sigmask_len: u32,
+    min_wait_us: u32,
+    timespec: u64,
+}
+
+/// `struct __kernel_timespec`.
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanos: i64,
+}
+
+impl Uring {
+    /// Sets a ring up, as high on the ladder as the kernel lets us.
+    pub(crate) fn new(wish: &Wish, files: u32) -> io::Result<Self> {
+        let (ring, info) = ladder::climb(wish)?;
+        let fd = ring.as_raw_fd();
+        let ring = Box::into_raw(Box::new(ring));
+        // SAFETY: U1: just made, and not touched through `ring` again while the ends live.
+        let (submitter, sq, cq) = unsafe { &mut *ring }.split();
+        let mut this = Self {
+            sq: ManuallyDrop::new(sq),
+            cq: ManuallyDrop::new(cq),
+            submitter: ManuallyDrop::new(submitter),
+            ring,
+            fd,
+            info,
+            file_slots: 0,
+            tombstone_slot: None,
+        };
+        // The index belongs to the registering thread, so a ring that moves does without.
+        if !wish.movable {
+            this.info.registered_ring_fd = this.submitter.register_ring_fd().is_ok();
+        }
+        // One slot more than asked for: the last one is the tombstone's.
+        if this
+            .submitter
+            .register_files(&vec![-1; files as usize + 1])
+            .is_ok()
+        {
+            this.file_slots = files;
+            this.tombstone_slot = Some(files);
+        } else if this.submitter.register_files(&[-1]).is_ok() {
+            this.tombstone_slot = Some(0);
+        }
+        Ok(this)
+    }
+
+    /// One `io_uring_enter`, with the timeout in the same call where the kernel knows how.
+    fn call(
+        &mut self,
+        submit: u32,
+        want: u32,
+        mut flags: EnterFlags,
+        timeout: Option<Duration>,
+    ) -> io::Result<u32> {
+        let limit = timeout.map(|t| Timespec {
+            seconds: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
+            nanos: i64::from(t.subsec_nanos()),
+        });
+        let done = match &limit {
+            Some(limit) if want > 0 => {
+                let arg = WaitArg {
+                    sigmask: 0,
+                    sigmask_len: 0,
+                    min_wait_us: 0,
+                    timespec: std::ptr::from_ref(limit) as u64,
+                };
+                flags.insert(EnterFlags::EXT_ARG);
+                // SAFETY: `arg` and the timespec it names outlive the call; entries were pushed whole.
+                unsafe { self.submitter.enter(submit, want, flags.bits(), Some(&arg)) }
+            }
+            // SAFETY: no argument; entries were pushed whole.
+            _ => unsafe {
+                self.submitter
+                    .enter::<libc::sigset_t>(submit, want, flags.bits(), None)
+            },
+        };
+        match done {
+            Ok(count) => Ok(count as u32),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR) => Ok(0),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Waits on a kernel without timeouts in the call (before 5.11): submit, poll the ring's descriptor, collect.
+    fn call_in_steps(
+        &mut self,
+        submit: u32,
+        want: u32,
+        flags: EnterFlags,
+        timeout: Duration,
+    ) -> io::Result<u32> {
+        let submitted = self.call(submit, 0, flags, None)?;
+        self.cq.sync();
+        if (self.cq.len() as u32) < want {
+            let mut poll = libc::pollfd {
+                fd: self.poll_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            let millis = i32::try_from(timeout.as_millis().max(1)).unwrap_or(i32::MAX);
+            // SAFETY: one valid pollfd.
+            unsafe { libc::poll(&mut poll, 1, millis) };
+            self.call(0, 0, EnterFlags::GETEVENTS, None)?;
+        }
+        Ok(submitted)
+    }
+}
+
+impl Backend for Uring {
+    fn info(&self) -> &RingInfo {
+        &self.info
+    }
+
+    fn set_depth(&mut self, depth: u32) {
+        self.info.depth = depth;
+    }
+
+    fn space(&mut self, refresh: bool) -> u32 {
+        if refresh {
+            self.sq.sync();
+        }
+        (self.sq.capacity() - self.sq.len()) as u32
+    }
+
+    fn queued(&mut self) -> u32 {
+        self.sq.len() as u32
+    }
+
+    #[inline]
+    fn push(&mut self, sqe: &Sqe) -> bool {
+        // SAFETY: B3 is kept by the operation table, which owns all that the entry names until the last completion.
+        unsafe { self.sq.push(&sqe.to_entry()) }.is_ok()
+    }
+
+    fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<u32> {
+        self.sq.sync();
+        let submit = self.sq.len() as u32;
+        let mut flags = EnterFlags::empty();
+        let owes = self.owes_enter();
+        if want > 0 || owes {
+            flags.insert(EnterFlags::GETEVENTS);
+        }
+        if self.info.sqpoll {
+            // SeqCst: pairs with the full barrier in the kernel's `io_sq_thread`, between setting NEED_WAKEUP and
+            // looking at the tail once more. Either it sees our tail, or we see its flag.
+            fence(Ordering::SeqCst);
+            if self.sq.need_wakeup_after_intermittent_seqcst() {
+                flags.insert(EnterFlags::SQ_WAKEUP);
+            } else if want == 0 && !owes {
+                return Ok(submit);
+            }
+        }
+        let done = match timeout {
+            Some(limit) if want > 0 && !self.info.waits_with_timeout() => {
+                self.call_in_steps(submit, want, flags, limit)
+            }
+            _ => self.call(submit, want, flags, timeout),
+        };
+        self.sq.sync();
+        done
+    }
+
+    #[inline]
+    fn owes_enter(&self) -> bool {
+        self.sq.taskrun() || self.sq.cq_overflow()
+    }
+
+    #[inline]
+    fn overflowed(&self) -> bool {
+        self.sq.cq_overflow()
+    }
+
+    #[inline]
+    fn drain(&mut self, out: &mut [Cqe; LOT]) -> usize {
+        self.cq.sync();
+        let mut count = 0;
+        for (to, from) in out.iter_mut().zip(&mut *self.cq) {
+            *to = Cqe {
+                user_data: from.user_data(),
+                result: from.result(),
+                flags: from.flags(),
+            };
+            count += 1;
+        }
+        self.cq.sync();
+        count
+    }
+
+    fn poll_fd(&self) -> RawFd {
+        self.fd
+    }
+
+    unsafe fn register_buffers(&mut self, ranges: &[libc::iovec]) -> io::Result<()> {
+        // SAFETY: the caller keeps the ranges.
+        unsafe { self.submitter.register_buffers(ranges) }
+    }
+
+    fn set_file(&mut self, slot: u32, fd: RawFd) -> io::Result<()> {
+        if slot >= self.file_slots {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        self.submitter.register_files_update(slot, &[fd]).map(drop)
+    }
+
+    fn file_slots(&self) -> u32 {
+        self.file_slots
+    }
+
+    unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()> {
+        // SAFETY: the caller keeps the ring.
+        unsafe {
+            self.submitter
+                .register_buf_ring_with_flags(ring, entries, group, 0)
+        }
+    }
+
+    fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
+        self.submitter.unregister_buf_ring(group)
+    }
+
+    fn tombstone(&mut self, fd: RawFd) -> io::Result<()> {
+        let slot = self
+            .tombstone_slot
+            .ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+        self.submitter.register_files_update(slot, &[fd]).map(drop)
+    }
+
+    fn disown(mut self: Box<Self>) {
+        // The mappings were not inherited: their addresses may belong to something else in this process.
+        self.ring = std::ptr::null_mut();
+        // SAFETY: this process's copy of the ring's descriptor; nobody else closes it, since the box is leaked.
+        unsafe { libc::close(self.fd) };
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        if self.ring.is_null() {
+            return;
+        }
+        if self.info.registered_ring_fd {
+            // The registration is a reference to the ring; without this the ring would live as long as the thread.
+            let _ = self.submitter.unregister_ring_fd();
+        }
+        // SAFETY: each end is dropped once, here, before the ring that it points into.
+        unsafe { ManuallyDrop::drop(&mut self.sq) };
+        // SAFETY: as above.
+        unsafe { ManuallyDrop::drop(&mut self.cq) };
+        // SAFETY: as above.
+        unsafe { ManuallyDrop::drop(&mut self.submitter) };
+        // SAFETY: U1: made by `Box::into_raw` in `new`, freed once.
+        drop(unsafe { Box::from_raw(self.ring) });
+    }
+}

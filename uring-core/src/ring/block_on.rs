@@ -1,0 +1,157 @@
+//! The simplest executor: one future, one ring.
+
+use super::core::Core;
+use super::options::Options;
+use super::{LocalRing, OpId};
+use crate::error::{Error, SetupError};
+use crate::op::Read;
+use std::fs::File;
+use std::future::Future;
+use std::io::Write;
+use std::os::fd::FromRawFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+use sync_base::atomic::{AtomicBool, Ordering};
+
+/// A sleep ends after this long at the latest, whatever happened to its wake-up.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Wakes the thread that runs a future: by a flag if it is that thread itself, by an event counter in the ring if not.
+struct Bell {
+    rung: AtomicBool,
+    home: ThreadId,
+    /// An eventfd. Its count stays until it is read, so a ring before the read is queued is not lost.
+    event: File,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Release: pairs with the Acquire in `Core::block_on`; what the waker did before is seen by the next poll.
+        self.rung.store(true, Ordering::Release);
+        if thread::current().id() != self.home {
+            // It fails only when the counter is full, and then it has rung already.
+            let _ = (&self.event).write(&1u64.to_ne_bytes());
+        }
+    }
+}
+
+impl Bell {
+    fn new() -> Result<Arc<Self>, Error> {
+        // SAFETY: makes a descriptor or fails.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        Ok(Arc::new(Self {
+            rung: AtomicBool::new(true),
+            home: thread::current().id(),
+            // SAFETY: just made, owned by nobody else.
+            event: unsafe { File::from_raw_fd(fd) },
+        }))
+    }
+}
+
+/// A read of the event counter in flight, for as long as this lives.
+struct Listening<'r> {
+    core: &'r Core,
+    armed: Arc<AtomicBool>,
+    id: Option<OpId>,
+}
+
+impl Listening<'_> {
+    /// Queues the read unless one is in flight; without room for it the sleep is short instead.
+    fn arm(&mut self, bell: &Arc<Bell>) -> Duration {
+        // Relaxed: set and cleared by this thread, or before the ring moved to it.
+        if self.armed.load(Ordering::Relaxed) {
+            return ROUND;
+        }
+        let armed = Arc::clone(&self.armed);
+        let event = Read::new(BellFd(Arc::clone(bell)), vec![0u8; 8].into_boxed_slice());
+        let queued = self.core.submit_then(event, move |_| {
+            // Relaxed: as above.
+            armed.store(false, Ordering::Relaxed);
+        });
+        let Ok(id) = queued else {
+            return Duration::from_millis(1);
+        };
+        // Relaxed: as above.
+        self.armed.store(true, Ordering::Relaxed);
+        self.id = Some(id);
+        ROUND
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.core.orphan(id);
+        }
+    }
+}
+
+struct BellFd(Arc<Bell>);
+
+impl crate::op::IoFd for BellFd {
+    fn target(&self) -> crate::op::Target {
+        self.0.event.target()
+    }
+}
+
+impl Core {
+    /// Runs a future to its end on this thread, turning the ring whenever it has to wait.
+    ///
+    /// Wake-ups may come from any thread. Costs an eventfd and, once it has to wait, one read of it.
+    ///
+    /// # Errors
+    /// What the ring's waits fail with.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        let bell = Bell::new()?;
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut cx = Context::from_waker(&waker);
+        let mut listening = Listening {
+            core: self,
+            armed: Arc::new(AtomicBool::new(false)),
+            id: None,
+        };
+        let mut future = pin!(future);
+        loop {
+            // Acquire: pairs with the Release in `Bell::wake_by_ref`.
+            if bell.rung.swap(false, Ordering::Acquire) {
+                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                    return Ok(output);
+                }
+                continue;
+            }
+            let limit = listening.arm(&bell);
+            match self.wait(1, limit) {
+                Ok(_) => {}
+                Err(error) if error.is_retryable() => thread::yield_now(),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Makes a ring for this thread and runs on it the future that `make` returns. The simplest use of this crate.
+///
+/// ```
+/// use uring_core::op::Nop;
+/// let done = uring_core::block_on(async |ring| ring.run(Nop::new()).await)?;
+/// assert_eq!(done, Ok(()));
+/// # Ok::<(), uring_core::SetupError>(())
+/// ```
+///
+/// # Errors
+/// When no ring can be made, or its waits fail.
+pub fn block_on<R>(make: impl AsyncFnOnce(&LocalRing) -> R) -> Result<R, SetupError> {
+    let ring = LocalRing::with(&Options::new())?;
+    ring.block_on(make(&ring))
+        .map_err(|error| error.explain("waiting on the ring"))
+}

@@ -1,0 +1,368 @@
+//! One ring's state and the admission of operations to it.
+//!
+//! The state sits in a `RefCell`: whoever calls back into the ring from a closure, a waker or a buffer's code while the
+//! state is in use would panic, never alias. So no closure, waker or destructor of the caller runs while it is borrowed,
+//! with one exception: a buffer's own `IoBuf` methods, called on admission.
+
+use super::ledger::Ledger;
+use super::operation::{ContVtable, Erased, OpVtable, Operation, Outcome};
+use super::options::Options;
+use super::stats::{Publisher, StatsHandle};
+use super::table::{CANCEL_WANTED, List, OpId, State, Style, Table};
+use super::token::Token;
+use crate::backend::{Backend, LOT};
+use crate::error::{Error, ErrorKind, Rejected};
+use crate::sys::abi::{Cqe, Sqe};
+use crate::sys::fork::Token as ForkToken;
+use crate::sys::ladder::RingInfo;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+use sync_base::atomic::{AtomicU32, Ordering};
+
+/// The slot number of submissions that are nobody's: cancellations and linked timeouts. Their completions only give
+/// credit back.
+pub(crate) const AUXILIARY: u32 = u32::MAX;
+
+/// What `Ring` and `LocalRing` share: every operation is a method of this type.
+///
+/// Neither `Send` nor `Sync` itself: the two ring types add what they may.
+pub struct Core {
+    pub(crate) state: RefCell<Inner>,
+    pub(crate) dispatching: Cell<bool>,
+    pub(crate) id: u32,
+    pub(crate) drain_limit: Duration,
+    fork: ForkToken,
+    _neither_send_nor_sync: PhantomData<*const ()>,
+}
+
+/// All that changes.
+pub(crate) struct Inner {
+    /// `None` only while the ring is being dropped.
+    pub(crate) backend: Option<Box<dyn Backend>>,
+    pub(crate) table: Table,
+    /// Tokens whose operation completed, oldest first.
+    pub(crate) ready: List,
+    /// Callbacks, wake-ups and orphans to be seen to, oldest first.
+    pub(crate) dispatch: List,
+    /// Operations in flight whose cancellation has not been submitted.
+    pub(crate) cancels: List,
+    /// Completions of multishot operations to be seen to, oldest first.
+    pub(crate) shots: VecDeque<(u32, u32, Outcome)>,
+    /// Completions that may still come, one of each submission: never more than the completion queue holds.
+    pub(crate) credits_used: u32,
+    pub(crate) credits: u32,
+    /// Submission entries kept for cancellations.
+    pub(crate) reserve: u32,
+    pub(crate) closing: bool,
+    /// When the first submission of the batch was taken; 0 before it.
+    pub(crate) batch_ns: u64,
+    /// Slots of the registered files given out; each is given out once.
+    pub(crate) files_used: u32,
+    pub(crate) stats: Publisher,
+    pub(crate) lot: [Cqe; LOT],
+    pub(crate) ledger: Ledger,
+    /// Memory that the kernel knows of for as long as the ring lives.
+    pub(crate) keep_alive: Vec<Box<dyn Send>>,
+}
+
+sync_base::global! {
+    static NEXT_RING: AtomicU32 = AtomicU32::new(0);
+}
+
+/// A continuation to be put beside its operation.
+pub(crate) struct Continuation<F> {
+    pub(crate) value: F,
+    pub(crate) vtable: &'static ContVtable,
+}
+
+impl Core {
+    pub(crate) fn new(mut backend: Box<dyn Backend>, options: &Options) -> Self {
+        let info = backend.info();
+        let (sq, credits) = (info.sq_entries, info.cq_entries);
+        let depth = options.depth.min(credits / 2).max(1);
+        backend.set_depth(depth);
+        Self {
+            state: RefCell::new(Inner {
+                backend: Some(backend),
+                table: Table::new(depth),
+                ready: List::new(),
+                dispatch: List::new(),
+                cancels: List::new(),
+                shots: VecDeque::new(),
+                credits_used: 0,
+                credits,
+                reserve: (sq / 16).max(1),
+                closing: false,
+                batch_ns: 0,
+                files_used: 0,
+                stats: Publisher::new(),
+                lot: [Cqe::default(); LOT],
+                ledger: Ledger::new(),
+                keep_alive: Vec::new(),
+            }),
+            dispatching: Cell::new(false),
+            // Relaxed: a number drawn once; nothing is published with it.
+            id: NEXT_RING.fetch_add(1, Ordering::Relaxed),
+            drain_limit: options.drain_limit,
+            fork: ForkToken::current(),
+            _neither_send_nor_sync: PhantomData,
+        }
+    }
+
+    /// Whether this process may touch the ring.
+    #[inline(always)]
+    pub(crate) fn is_ours(&self) -> bool {
+        self.fork.is_current()
+    }
+
+    #[inline(always)]
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.is_ours() {
+            Ok(())
+        } else {
+            Err(Error::of(ErrorKind::Forked))
+        }
+    }
+
+    /// Says what was set up, and why not more.
+    pub fn info(&self) -> RingInfo {
+        self.state.borrow().backend().info().clone()
+    }
+
+    /// Hands out what the ring publishes, to be read from any thread.
+    pub fn stats(&self) -> StatsHandle {
+        self.state.borrow().stats.handle()
+    }
+
+    /// Lends the ring's descriptor, which polls readable while completions wait: any executor can drive the ring with it.
+    /// When it is readable, [`poll`](Core::poll).
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        let fd = self.state.borrow().backend().poll_fd();
+        // SAFETY: the carrier owns the descriptor and lives as long as the ring that is borrowed.
+        unsafe { BorrowedFd::borrow_raw(fd) }
+    }
+
+    /// Counts the operations that hold a slot: in flight, or completed and not yet taken.
+    pub fn held(&self) -> usize {
+        self.state.borrow().table.in_use() as usize
+    }
+
+    /// Counts the completed operations that wait for [`reap`](Core::reap) or [`take`](Core::take).
+    pub fn ready(&self) -> usize {
+        self.state.borrow().ready.len() as usize
+    }
+
+    /// Takes an operation in with its continuation, or hands both back.
+    #[inline]
+    pub(crate) fn admit<O: Operation, F>(
+        &self,
+        op: O,
+        style: Style,
+        vtable: &'static OpVtable,
+        cont: Option<Continuation<F>>,
+    ) -> Result<OpId, (O, Option<F>, Error)> {
+        const {
+            assert!(
+                Table::fits::<O>(super::table::OP_BYTES),
+                "an operation is at most 192 bytes: box what it owns"
+            )
+        };
+        // A constant, folded away; not `const { }`, since a caller that boxes what does not fit still names the other case.
+        assert!(Table::fits::<F>(super::table::CLOSURE_BYTES));
+        if let Err(error) = self.check() {
+            return Err((op, cont.map(|c| c.value), error));
+        }
+        if op.home().is_some_and(|ring| ring != self.id) {
+            return Err((op, cont.map(|c| c.value), Error::of(ErrorKind::InvalidInput)));
+        }
+        let mut inner = self.state.borrow_mut();
+        let slot = match inner.room_for(O::ENTRIES) {
+            Ok(slot) => slot,
+            Err(error) => {
+                drop(inner);
+                return Err((op, cont.map(|c| c.value), error));
+            }
+        };
+        let at = inner.table.op_at(slot).cast::<O>();
+        // SAFETY: T1: the slot is free, so nothing lies there; it is large and aligned enough (asserted above).
+        unsafe { at.write(op) };
+        // From here to `claim` a panic in a buffer's own code leaks the operation and nothing worse: the slot is free.
+        // SAFETY: just written, and nobody else has a pointer to it.
+        let op = unsafe { &mut *at };
+        let mut entry = op.entry();
+        let linked = if O::ENTRIES > 1 { op.linked() } else { None };
+        if let Some(cont) = cont {
+            let cont_at = inner.table.cont_at(slot).cast::<F>();
+            // SAFETY: as for the operation.
+            unsafe { cont_at.write(cont.value) };
+            inner.table.hot(slot).cont = Some(cont.vtable);
+        }
+        inner.table.claim(slot);
+        let id = OpId {
+            slot,
+            generation: inner.table.generation(slot),
+            ring: self.id,
+        };
+        entry.user_data = id.user_data();
+        inner.describe(slot, style, vtable, &entry);
+        inner.submit(&entry, linked);
+        Ok(id)
+    }
+
+    /// Takes an operation in whose completion is reaped by hand. The base of the other styles: allocates nothing.
+    ///
+    /// The entry is queued; [`flush`](Core::flush) or [`wait`](Core::wait) passes it to the kernel.
+    ///
+    /// # Errors
+    /// The operation comes back with the reason; [`ErrorKind::WouldBlock`] when there is no room.
+    #[inline]
+    pub fn submit<O: Operation>(&self, op: O) -> Result<Token<O>, Rejected<O>> {
+        match self.admit::<O, ()>(op, Style::Token, O::VTABLE, None) {
+            Ok(id) => Ok(Token { id, op: PhantomData }),
+            Err((op, _, error)) => Err(Rejected { op, error }),
+        }
+    }
+
+    /// Asks that an operation be cancelled, whatever its style. It still completes, as a rule with
+    /// [`ErrorKind::Cancelled`], and gives back what it owns that way.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when it completed already.
+    pub fn cancel(&self, id: impl Into<OpId>) -> Result<(), Error> {
+        self.check()?;
+        let id = id.into();
+        let mut inner = self.state.borrow_mut();
+        if !inner.is_live(self.id, id) || inner.table.hot(id.slot).state != State::InFlight {
+            return Err(Error::of(ErrorKind::Stale));
+        }
+        inner.want_cancel(id.slot);
+        Ok(())
+    }
+
+    /// Lets go of an operation: it is cancelled, and what it owns is dropped on its last completion.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when it is gone already.
+    pub fn abandon(&self, id: impl Into<OpId>) -> Result<(), Error> {
+        self.check()?;
+        let id = id.into();
+        {
+            let inner = self.state.borrow();
+            if !inner.is_live(self.id, id) {
+                return Err(Error::of(ErrorKind::Stale));
+            }
+        }
+        self.orphan(id);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring")
+            .field("id", &self.id)
+            .field("held", &self.held())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    #[inline(always)]
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        self.backend
+            .as_deref()
+            .expect("the carrier is there until the ring is dropped")
+    }
+
+    #[inline(always)]
+    pub(crate) fn backend_mut(&mut self) -> &mut dyn Backend {
+        self.backend
+            .as_deref_mut()
+            .expect("the carrier is there until the ring is dropped")
+    }
+
+    /// Finds a free slot, credit for the completions, and room for the entries beside the reserve.
+    #[inline]
+    fn room_for(&mut self, entries: u32) -> Result<u32, Error> {
+        if self.closing {
+            return Err(Error::of(ErrorKind::Closed));
+        }
+        let slot = self.table.peek();
+        let Some(slot) = slot.filter(|_| self.credits_used + entries <= self.credits) else {
+            self.stats.counts.refused += 1;
+            return Err(Error::of(ErrorKind::WouldBlock));
+        };
+        let need = entries + self.reserve;
+        if self.backend_mut().space(false) < need && !self.make_space(need) {
+            self.stats.counts.refused += 1;
+            return Err(Error::of(ErrorKind::WouldBlock));
+        }
+        Ok(slot)
+    }
+
+    /// A full queue submits.
+    #[cold]
+    fn make_space(&mut self, need: u32) -> bool {
+        if self.backend_mut().space(true) >= need {
+            return true;
+        }
+        // An error here is back-pressure of the kernel or will be met again by the next wait: nothing latches.
+        let _ = self.flush();
+        self.backend_mut().space(true) >= need
+    }
+
+    /// Fills the hot half in.
+    #[inline]
+    fn describe(&mut self, slot: u32, style: Style, op: &'static OpVtable, entry: &Sqe) {
+        if self.batch_ns == 0 {
+            self.batch_ns = super::clock::now_ns();
+        }
+        let started_ns = self.batch_ns;
+        let hot = self.table.hot(slot);
+        hot.state = State::InFlight;
+        hot.style = style;
+        hot.opcode = entry.opcode;
+        hot.fd = entry.fd;
+        hot.len = entry.len;
+        hot.addr = entry.addr;
+        hot.op = Some(op);
+        hot.started_ns = started_ns;
+        self.ledger.lend(slot, entry);
+    }
+
+    /// Queues an entry and the one linked behind it; `room_for` made sure that they fit.
+    #[inline]
+    fn submit(&mut self, entry: &Sqe, linked: Option<Sqe>) {
+        self.credits_used += 1;
+        self.stats.counts.submitted += 1;
+        let Some(mut linked) = linked else {
+            let pushed = self.backend_mut().push(entry);
+            debug_assert!(pushed, "room was checked");
+            return;
+        };
+        let mut entry = *entry;
+        entry.flags |= crate::sys::abi::SQE_IO_LINK;
+        linked.user_data = u64::from(AUXILIARY);
+        self.credits_used += 1;
+        let pushed = self.backend_mut().push(&entry) && self.backend_mut().push(&linked);
+        debug_assert!(pushed, "room was checked");
+    }
+
+    #[inline]
+    pub(crate) fn is_live(&self, ring: u32, id: OpId) -> bool {
+        id.ring == ring && self.table.holds(id.slot, id.generation)
+    }
+
+    /// Puts an operation in flight on the list of those to cancel.
+    pub(crate) fn want_cancel(&mut self, slot: u32) {
+        let hot = self.table.hot(slot);
+        debug_assert_eq!(hot.state, State::InFlight);
+        if hot.flags & CANCEL_WANTED == 0 {
+            hot.flags |= CANCEL_WANTED;
+            self.cancels.push_back(&mut self.table, slot);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A ring and all that it owns.
+//!
+//! [`Ring`] may move from thread to thread between calls, [`LocalRing`] stays on the one that made it and is faster for
+//! it. Both have the same operations, those of [`Core`].
+
+mod block_on;
+mod callback;
+mod clock;
+pub(crate) mod core;
+mod dispatch;
+mod future;
+mod ledger;
+pub(crate) mod operation;
+mod options;
+mod reaper;
+mod shut;
+mod stats;
+mod table;
+mod token;
+mod turn;
+
+pub use self::core::Core;
+pub use block_on::block_on;
+pub use future::Op;
+pub use operation::{Multishot, Operation, Outcome};
+pub use options::{Carrier, Options};
+pub use stats::{LATENCY_BUCKETS, RingStats, StatsHandle, Totals, totals};
+pub use table::{CLOSURE_BYTES, OpId};
+pub use token::{Done, Taken, Token};
+
+use crate::backend::{Backend, Uring};
+use crate::error::{ErrorKind, Rejected, SetupError};
+use crate::sys::ladder::Wish;
+use crate::sys::limits::Limits;
+use crate::sys::probe::refusal_advice;
+use std::ops::Deref;
+
+/// A ring that may move from thread to thread, used by one at a time.
+///
+/// `Send` and not `Sync`:
+/// ```
+/// fn sendable<T: Send>() {}
+/// sendable::<uring_core::Ring>();
+/// ```
+/// ```compile_fail,E0277
+/// fn shareable<T: Sync>() {}
+/// shareable::<uring_core::Ring>();
+/// ```
+/// A future borrows its ring, so a ring with a future on it stays:
+/// ```compile_fail,E0505
+/// use uring_core::{Ring, op::Nop};
+/// let ring = Ring::new().unwrap();
+/// let future = ring.run(Nop::new());
+/// std::thread::spawn(move || drop(ring));
+/// drop(future);
+/// ```
+/// What it carries is `Send`, closures too:
+/// ```compile_fail,E0277
+/// use uring_core::{Ring, op::Nop};
+/// let ring = Ring::new().unwrap();
+/// let local = std::rc::Rc::new(1);
+/// ring.submit_with(Nop::new(), move |_| drop(local)).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Ring {
+    core: Core,
+}
+
+// SAFETY: everything in a `Core` is `Send` except continuations: operations are by their trait, backends by theirs.
+// `Ring` takes only closures that are `Send`, wakers are `Send`, and futures borrow the ring, so that none of them is
+// polled while the ring moves. The carrier is set up without SINGLE_ISSUER, so any thread may enter it.
+unsafe impl Send for Ring {}
+
+/// A ring for the thread that made it: completions run when asked for, and system calls name it by a registered index.
+///
+/// Neither `Send` nor `Sync`; the kernel would refuse another thread with `EEXIST`.
+/// ```compile_fail,E0277
+/// fn sendable<T: Send>() {}
+/// sendable::<uring_core::LocalRing>();
+/// ```
+/// Its closures may hold what is not `Send`:
+/// ```
+/// use uring_core::{LocalRing, op::Nop};
+/// let ring = LocalRing::new()?;
+/// let seen = std::rc::Rc::new(std::cell::Cell::new(false));
+/// let mark = seen.clone();
+/// ring.submit_with(Nop::new(), move |_| mark.set(true)).unwrap();
+/// ring.wait(1, std::time::Duration::from_secs(1))?;
+/// assert!(seen.get());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct LocalRing {
+    core: Core,
+}
+
+impl Ring {
+    /// Makes a ring with the default options.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the message names the remedy.
+    pub fn new() -> Result<Self, SetupError> {
+        Self::with(&Options::new())
+    }
+
+    /// Makes a ring.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and for options that no ring can have.
+    pub fn with(options: &Options) -> Result<Self, SetupError> {
+        Ok(Self {
+            core: Core::new(carrier(options, true)?, options),
+        })
+    }
+
+    /// Takes an operation in with the closure that gets its output, run by the wait that collects the completion.
+    ///
+    /// Allocates nothing for a closure of up to [`CLOSURE_BYTES`] bytes, once for a larger one (counted in
+    /// [`RingStats::boxed`]).
+    ///
+    /// # Errors
+    /// Operation and closure come back with the reason.
+    #[inline]
+    pub fn submit_with<O, F>(&self, op: O, then: F) -> Result<OpId, Rejected<(O, F)>>
+    where
+        O: Operation,
+        F: FnOnce(O::Output) + Send + 'static,
+    {
+        self.core.submit_then(op, then)
+    }
+
+    /// Takes a multishot operation in with the closure that gets each item, and whether more will come.
+    ///
+    /// # Errors
+    /// Operation and closure come back with the reason.
+    pub fn submit_each<O, F>(&self, op: O, each: F) -> Result<OpId, Rejected<(O, F)>>
+    where
+        O: Multishot,
+        F: FnMut(O::Item, bool) + Send + 'static,
+    {
+        self.core.submit_each(op, each)
+    }
+}
+
+impl LocalRing {
+    /// Makes a ring with the default options.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the message names the remedy.
+    pub fn new() -> Result<Self, SetupError> {
+        Self::with(&Options::new())
+    }
+
+    /// Makes a ring.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and for options that no ring can have.
+    pub fn with(options: &Options) -> Result<Self, SetupError> {
+        Ok(Self {
+            core: Core::new(carrier(options, false)?, options),
+        })
+    }
+
+    /// Takes an operation in with the closure that gets its output, run by the wait that collects the completion.
+    ///
+    /// Allocates nothing for a closure of up to [`CLOSURE_BYTES`] bytes, once for a larger one (counted in
+    /// [`RingStats::boxed`]).
+    ///
+    /// # Errors
+    /// Operation and closure come back with the reason.
+    #[inline]
+    pub fn submit_with<O, F>(&self, op: O, then: F) -> Result<OpId, Rejected<(O, F)>>
+    where
+        O: Operation,
+        F: FnOnce(O::Output) + 'static,
+    {
+        self.core.submit_then(op, then)
+    }
+
+    /// Takes a multishot operation in with the closure that gets each item, and whether more will come.
+    ///
+    /// # Errors
+    /// Operation and closure come back with the reason.
+    pub fn submit_each<O, F>(&self, op: O, each: F) -> Result<OpId, Rejected<(O, F)>>
+    where
+        O: Multishot,
+        F: FnMut(O::Item, bool) + 'static,
+    {
+        self.core.submit_each(op, each)
+    }
+}
+
+macro_rules! shell {
+    ($($ring:ty),*) => {$(
+        impl Deref for $ring {
+            type Target = Core;
+            #[inline(always)]
+            fn deref(&self) -> &Core {
+                &self.core
+            }
+        }
+
+        impl Drop for $ring {
+            /// Takes nothing more, cancels what is in flight and waits for it up to the drain limit (one second unless
+            /// said otherwise); what the kernel still holds then is freed by the reaper when it is done.
+            fn drop(&mut self) {
+                self.core.shut();
+            }
+        }
+    )*};
+}
+shell!(Ring, LocalRing);
+
+/// Sets the carrier up that the options ask for.
+fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupError> {
+    let depth = options.depth;
+    if !(1..=16384).contains(&depth) {
+        return Err(SetupError::new(
+            ErrorKind::InvalidInput,
+            format_args!("depth {depth}: choose 1 to 16384"),
+        ));
+    }
+    let sq_entries = options
+        .sq_entries
+        .unwrap_or(depth)
+        .clamp(4, 32768)
+        .next_power_of_two();
+    let wish = Wish {
+        sq_entries,
+        // A completion of its own for each operation, and one for its cancellation or its linked timeout.
+        cq_entries: (depth * 2).max(sq_entries).next_power_of_two(),
+        movable,
+        sqpoll_idle_ms: options
+            .sqpoll_idle
+            .map(|idle| idle.as_millis().clamp(1, 60_000) as u32),
+        highest: options.highest_rung,
+    };
+    match options.carrier {
+        Carrier::Uring => match Uring::new(&wish, options.registered_files) {
+            Ok(ring) => Ok(Box::new(ring)),
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                let advice = refusal_advice(errno, &Limits::read());
+                let told = SetupError::new(
+                    ErrorKind::Refused,
+                    format_args!("{}: {}", advice.found, advice.remedy),
+                );
+                Err(match inline_error::Errno::new(errno) {
+                    Some(errno) => told.with_errno(errno),
+                    None => told,
+                })
+            }
+        },
+    }
+}

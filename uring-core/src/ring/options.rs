@@ -1,0 +1,95 @@
+//! What a caller may ask of a ring.
+
+use crate::sys::ladder::Rung;
+use std::time::Duration;
+
+/// Which carrier of operations to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// io_uring, or an error that names the remedy.
+    #[default]
+    Uring,
+}
+
+/// Options of a ring; the defaults suit a storage or network loop.
+///
+/// ```
+/// use uring_core::{LocalRing, Options};
+/// let ring = LocalRing::with(&Options::new().depth(64))?;
+/// println!("{}", ring.info());
+/// # Ok::<(), uring_core::SetupError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) depth: u32,
+    pub(crate) sq_entries: Option<u32>,
+    pub(crate) sqpoll_idle: Option<Duration>,
+    pub(crate) highest_rung: Option<Rung>,
+    pub(crate) registered_files: u32,
+    pub(crate) drain_limit: Duration,
+    pub(crate) carrier: Carrier,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Options {
+    /// Starts from the defaults: 128 operations in flight, no polling thread, 64 registered files, one second to drain.
+    pub const fn new() -> Self {
+        Self {
+            depth: 128,
+            sq_entries: None,
+            sqpoll_idle: None,
+            highest_rung: None,
+            registered_files: 64,
+            drain_limit: Duration::from_secs(1),
+            carrier: Carrier::Uring,
+        }
+    }
+
+    /// How many operations may be in flight at once: 1 to 16384. Each costs 320 bytes for as long as the ring lives.
+    pub const fn depth(mut self, operations: u32) -> Self {
+        self.depth = operations;
+        self
+    }
+
+    /// How many submissions may be queued before a system call; the depth unless said otherwise.
+    pub const fn sq_entries(mut self, entries: u32) -> Self {
+        self.sq_entries = Some(entries);
+        self
+    }
+
+    /// Asks for a kernel thread that takes submissions, and sleeps after this time without any.
+    pub const fn sqpoll(mut self, idle: Duration) -> Self {
+        self.sqpoll_idle = Some(idle);
+        self
+    }
+
+    /// Begins at a lower rung of the set-up ladder: to test one, or to keep clear of a kernel's defect.
+    pub const fn highest_rung(mut self, rung: Rung) -> Self {
+        self.highest_rung = Some(rung);
+        self
+    }
+
+    /// How many slots the table of registered files has.
+    pub const fn registered_files(mut self, slots: u32) -> Self {
+        self.registered_files = slots;
+        self
+    }
+
+    /// How long dropping the ring may wait for cancelled operations.
+    pub const fn drain_limit(mut self, limit: Duration) -> Self {
+        self.drain_limit = limit;
+        self
+    }
+
+    /// Which carrier to use.
+    pub const fn carrier(mut self, carrier: Carrier) -> Self {
+        self.carrier = carrier;
+        self
+    }
+}

@@ -1,0 +1,161 @@
+//! The reaper: one thread a process that waits for what dropped rings could not get back.
+//!
+//! A read from a hung disk cannot be cancelled, and the ring that made it cannot wait for ever. Its memory may be freed
+//! only when the kernel is done with it, and by then nobody looks at the completion queue. So the dying ring leaves the
+//! write end of a pipe among its registered files. The kernel closes registered files as the last act of taking a ring
+//! down, after its last request is over; the reaper sees the pipe hang up, and frees.
+//!
+//! # States of the reaper
+//! `idle` (no thread) and `busy` (one thread, list not empty), under one lock:
+//! - **R1** the thread exits only under the lock, with the list empty, and marks itself gone in the same critical section;
+//! - **R2** whoever adds to the list does so under the lock, and starts a thread if there is none.
+//!
+//! Hence nothing is ever on the list without a thread that will look at it. An addition wakes the thread through a pipe of
+//! its own; a missed wake-up would cost at most one round of the wait.
+
+use super::ledger::Ledger;
+use super::stats::totals;
+use super::table::Table;
+use crate::backend::Backend;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+use sync_base::sync::Mutex;
+
+/// Longest sleep of the reaper between two looks.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// All that the kernel may still touch of a ring that is gone.
+pub(crate) struct Leftover {
+    pub(crate) _table: Table,
+    pub(crate) _ledger: Ledger,
+    pub(crate) _keep_alive: Vec<Box<dyn Send>>,
+    pub(crate) outstanding: u32,
+}
+
+/// What the reaper waits for: something that is over at some time and is then dropped.
+pub(crate) trait Ward: Send {
+    /// Waits for one of `wards` to be over, at most `limit`; a wake-up may be early.
+    fn wait(wards: &[Self], limit: Duration)
+    where
+        Self: Sized;
+    /// Whether it may be dropped.
+    fn is_over(&self) -> bool;
+}
+
+/// The list and whether somebody watches it.
+pub(crate) struct Watch<W> {
+    wards: Vec<W>,
+    watched: bool,
+}
+
+impl<W: Ward> Watch<W> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            wards: Vec::new(),
+            watched: false,
+        }
+    }
+
+    /// Adds a ward; `true` when the caller has to start a watcher (R2).
+    #[must_use]
+    pub(crate) fn add(&mut self, ward: W) -> bool {
+        self.wards.push(ward);
+        !std::mem::replace(&mut self.watched, true)
+    }
+
+    /// Takes out what is over; `None` when nothing is left and the watcher has to go (R1).
+    fn take_over(&mut self) -> Option<Vec<W>> {
+        if self.wards.is_empty() {
+            self.watched = false;
+            return None;
+        }
+        Some(self.wards.extract_if(.., |ward| ward.is_over()).collect())
+    }
+}
+
+/// Watches until nothing is left.
+pub(crate) fn watch<W: Ward>(list: &Mutex<Watch<W>>) {
+    loop {
+        let over = list.lock().unwrap_or_else(|e| e.into_inner()).take_over();
+        let Some(over) = over else { return };
+        // Dropped outside the lock: a destructor of the caller may take its time, or drop a ring.
+        let idle = over.is_empty();
+        drop(over);
+        if idle {
+            W::wait(&[], ROUND);
+        }
+    }
+}
+
+/// A ring that is gone, and the pipe that tells when it is gone for good.
+struct Grave {
+    hang_up: OwnedFd,
+    rest: Option<Leftover>,
+}
+
+impl Ward for Grave {
+    fn wait(_: &[Self], limit: Duration) {
+        std::thread::sleep(limit / 8);
+    }
+
+    fn is_over(&self) -> bool {
+        let mut poll = libc::pollfd {
+            fd: self.hang_up.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one valid pollfd, no wait.
+        let ready = unsafe { libc::poll(&mut poll, 1, 0) };
+        ready == 1 && poll.revents & libc::POLLHUP != 0
+    }
+}
+
+impl Drop for Grave {
+    fn drop(&mut self) {
+        if let Some(rest) = self.rest.take() {
+            totals().abandoned.sub(u64::from(rest.outstanding));
+        }
+    }
+}
+
+static GRAVES: Mutex<Watch<Grave>> = Mutex::new(Watch::new());
+
+/// Takes what a ring leaves behind. Where the hang-up cannot be arranged the memory is leaked: it may never be freed.
+pub(crate) fn adopt(backend: &mut dyn Backend, rest: Leftover) {
+    totals().abandoned.add(u64::from(rest.outstanding));
+    let pipe = pipe().and_then(|(read, write)| {
+        backend.tombstone(write.as_raw_fd())?;
+        Ok(read)
+    });
+    let Ok(hang_up) = pipe else {
+        std::mem::forget(rest);
+        return;
+    };
+    let first = {
+        let mut graves = GRAVES.lock().unwrap_or_else(|e| e.into_inner());
+        graves.add(Grave {
+            hang_up,
+            rest: Some(rest),
+        })
+    };
+    if first {
+        let thread = std::thread::Builder::new()
+            .name("uring-reaper".into())
+            .stack_size(128 << 10);
+        if thread.spawn(|| watch(&GRAVES)).is_err() {
+            // Too many threads: nobody watches, so the next ring that leaves something has to try again.
+            GRAVES.lock().unwrap_or_else(|e| e.into_inner()).watched = false;
+        }
+    }
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: writes two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: two descriptors just made, owned by nobody else.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}

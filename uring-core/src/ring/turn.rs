@@ -1,0 +1,226 @@
+//! One turn of the ring: pass submissions on, wait, sort what completed.
+
+use super::clock;
+use super::core::{AUXILIARY, Core, Inner};
+use super::operation::Outcome;
+use super::table::{CANCEL_WANTED, RESULT_SEEN, State, Style};
+use crate::error::{Error, ErrorKind};
+use crate::sys::abi::{self, Cqe, Sqe, code};
+use std::time::Duration;
+
+impl Core {
+    /// Passes everything queued to the kernel: one system call, none if nothing is queued. Does not wait.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`] when the kernel takes nothing before completions are reaped; what is queued stays so.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.check()?;
+        self.state.borrow_mut().flush()
+    }
+
+    /// Passes everything queued to the kernel, collects what completed and runs what follows from it (callbacks,
+    /// wake-ups), without waiting. Returns how many operations completed.
+    ///
+    /// # Errors
+    /// As [`flush`](Core::flush).
+    pub fn poll(&self) -> Result<usize, Error> {
+        self.wait(0, Duration::ZERO)
+    }
+
+    /// Passes everything queued to the kernel and waits, in the same system call, until `want` operations completed or
+    /// the time is up; then collects and runs what follows, as [`poll`](Core::poll). Returns how many completed.
+    ///
+    /// Asks for no more than are in flight. A signal ends the wait early. Where enough completed already and nothing is
+    /// queued there is no system call at all.
+    ///
+    /// # Errors
+    /// As [`flush`](Core::flush).
+    pub fn wait(&self, want: usize, timeout: Duration) -> Result<usize, Error> {
+        self.check()?;
+        let done = self.state.borrow_mut().turn(want as u32, timeout);
+        self.dispatch();
+        done.map(|n| n as usize)
+    }
+}
+
+impl Inner {
+    /// Passes on what is queued, cancellations first in line for the room that is left.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        self.queue_cancels();
+        self.batch_ns = 0;
+        // Without SUBMIT_ALL the kernel stops behind an entry that it refuses, so one call may not pass them all on.
+        while self.backend_mut().queued() > 0 {
+            let before = self.backend_mut().queued();
+            self.enter(0, None)?;
+            if self.backend_mut().queued() >= before {
+                return Err(Error::of(ErrorKind::WouldBlock));
+            }
+        }
+        self.queue_cancels();
+        if self.backend_mut().queued() > 0 {
+            self.enter(0, None)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// One turn; returns how many operations completed.
+    pub(crate) fn turn(&mut self, want: u32, timeout: Duration) -> Result<u32, Error> {
+        self.queue_cancels();
+        let mut done = self.collect();
+        let in_kernel = self.in_kernel();
+        let want = want.saturating_sub(done).min(in_kernel);
+        let mut entered = Ok(());
+        if want > 0 || self.backend_mut().queued() > 0 || self.backend().owes_enter() {
+            self.batch_ns = 0;
+            entered = self.enter(want, (want > 0).then_some(timeout));
+            done += self.collect();
+            if entered.is_ok() && self.backend_mut().queued() > 0 {
+                entered = self.flush();
+                done += self.collect();
+            }
+        }
+        self.stats.counts.in_flight = u64::from(self.in_kernel());
+        self.stats.publish();
+        match entered {
+            // Completions came: whatever the kernel refused, there is progress to be made first.
+            Err(_) if done > 0 => Ok(done),
+            Err(error) => Err(error),
+            Ok(()) => Ok(done),
+        }
+    }
+
+    /// Operations whose last completion has not been seen.
+    pub(crate) fn in_kernel(&self) -> u32 {
+        let counts = &self.stats.counts;
+        (counts.submitted - counts.completed) as u32
+    }
+
+    fn enter(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Error> {
+        self.stats.counts.enters += 1;
+        self.backend_mut()
+            .enter(want, timeout)
+            .map(drop)
+            .map_err(Error::from)
+    }
+
+    /// Turns wanted cancellations into submissions, as far as room and credit reach; the rest stays wanted.
+    pub(crate) fn queue_cancels(&mut self) {
+        while self.cancels.len() > 0 && self.credits_used < self.credits {
+            let refresh = self.backend_mut().space(false) == 0;
+            if self.backend_mut().space(refresh) == 0 {
+                return;
+            }
+            let Some(slot) = self.cancels.pop_front(&mut self.table) else {
+                return;
+            };
+            let generation = self.table.generation(slot);
+            let hot = self.table.hot(slot);
+            hot.flags &= !CANCEL_WANTED;
+            let entry = Sqe {
+                addr: (u64::from(generation) << 32) | u64::from(slot),
+                user_data: u64::from(AUXILIARY),
+                ..Sqe::new(code::ASYNC_CANCEL, -1)
+            };
+            let pushed = self.backend_mut().push(&entry);
+            debug_assert!(pushed, "room was checked");
+            self.credits_used += 1;
+            self.stats.counts.cancels += 1;
+        }
+    }
+
+    /// Moves every completion from the queue to where it belongs; returns how many were last ones.
+    pub(crate) fn collect(&mut self) -> u32 {
+        let mut done = 0;
+        let mut now = 0;
+        loop {
+            let mut lot = self.lot;
+            let count = self.backend_mut().drain(&mut lot);
+            if count == 0 {
+                break;
+            }
+            if now == 0 {
+                now = clock::now_ns();
+            }
+            for cqe in &lot[..count] {
+                done += u32::from(self.sort(*cqe, now));
+            }
+            if count < lot.len() && !self.overflowed() {
+                break;
+            }
+        }
+        done
+    }
+
+    /// Completions that found the queue full wait in the kernel for a call that brings them in.
+    fn overflowed(&mut self) -> bool {
+        if !self.backend().overflowed() {
+            return false;
+        }
+        self.stats.counts.overflows += 1;
+        // The same call would run the submissions; it is wanted for GETEVENTS, which an overflow always brings.
+        self.enter(0, None).is_ok()
+    }
+
+    /// Sorts one completion; `true` when it was the last of its operation.
+    #[inline]
+    fn sort(&mut self, cqe: Cqe, now: u64) -> bool {
+        let (slot, generation) = (cqe.user_data as u32, (cqe.user_data >> 32) as u32);
+        if slot == AUXILIARY {
+            self.credits_used -= 1;
+            return false;
+        }
+        let outcome = Outcome {
+            raw: cqe.result,
+            flags: cqe.flags,
+        };
+        let Some(hot) = self
+            .table
+            .find(slot, generation)
+            .filter(|h| h.state == State::InFlight)
+        else {
+            self.stats.counts.stale += 1;
+            return false;
+        };
+        let multishot = hot.op.is_some_and(|op| op.multishot);
+        self.stats.counts.shots += u64::from(multishot);
+        if cqe.flags & abi::CQE_MORE != 0 {
+            if multishot {
+                self.shots.push_back((slot, generation, outcome));
+            } else {
+                hot.outcome = outcome;
+                hot.flags |= RESULT_SEEN;
+            }
+            return false;
+        }
+        if hot.flags & RESULT_SEEN == 0 {
+            hot.outcome = outcome;
+        }
+        self.complete(slot, now);
+        true
+    }
+
+    /// Takes a slot out of flight.
+    #[inline]
+    fn complete(&mut self, slot: u32, now: u64) {
+        let hot = self.table.hot(slot);
+        let (failed, style, started) = (hot.outcome.raw < 0, hot.style, hot.started_ns);
+        if hot.flags & CANCEL_WANTED != 0 {
+            hot.flags &= !CANCEL_WANTED;
+            self.cancels.unlink(&mut self.table, slot);
+        }
+        self.credits_used -= 1;
+        self.stats.counts.completed += 1;
+        self.stats.counts.failed += u64::from(failed);
+        self.stats.latency(now.saturating_sub(started));
+        self.ledger.returned(slot);
+        let hot = self.table.hot(slot);
+        if style == Style::Token {
+            hot.state = State::Ready;
+            self.ready.push_back(&mut self.table, slot);
+        } else {
+            hot.state = State::Dispatch;
+            self.dispatch.push_back(&mut self.table, slot);
+        }
+    }
+}

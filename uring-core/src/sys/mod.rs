@@ -1,0 +1,7 @@
+//! Raw system calls of the engine, beneath every abstraction.
+
+pub mod abi;
+pub(crate) mod fork;
+pub(crate) mod ladder;
+pub(crate) mod limits;
+pub(crate) mod probe;
