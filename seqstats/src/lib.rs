@@ -2,6 +2,7 @@
 
 mod histogram;
 mod interval;
+mod latch;
 mod mean;
 mod plain;
 mod seqlock;
@@ -11,6 +12,7 @@ mod words;
 
 pub use histogram::{FULL_RANGE, Histogram, HistogramSnapshot, Recorder, Summary};
 pub use interval::Interval;
+pub use latch::{Latch, LatchWriter};
 pub use mean::ratio;
 pub use plain::Plain;
 pub use seqlock::{SeqLock, Writer};

@@ -4,6 +4,7 @@
 //!   `loom` (`--cfg loom`) and `shuttle` (`--cfg shuttle`). Code written against it is model-checked as shipped, and
 //!   so is code *downstream* that sets the same flag.
 //! - [`CachePadded`] keeps two hot words off one cache line; [`Backoff`] bounds a wait: spin, then yield, then park.
+//! - [`queue`]: bounded queues, each with a stated overrun policy.
 //! - [`Registry`] holds per-thread records that are never freed and are reused when their thread is gone.
 
 mod backoff;
@@ -11,7 +12,9 @@ pub mod barrier;
 pub mod domain;
 mod facade;
 mod pad;
+pub mod queue;
 mod registry;
+mod tally;
 
 pub use backoff::{Backoff, Step};
 pub use barrier::{heavy_barrier, light_barrier};
@@ -19,6 +22,7 @@ pub use domain::{Domain, Guard, Reader, Stalled};
 pub use facade::{atomic, cell, hint, sync, thread};
 pub use pad::CachePadded;
 pub use registry::{Claim, Registry};
+pub use tally::Tally;
 
 /// The model of the heavy barrier under loom: which one, and where an execution begins.
 #[cfg(loom)]

@@ -247,11 +247,11 @@ fn path_start(trees: &[TokenTree], mut at: usize) -> usize {
     trees[at].span().byte_range().start
 }
 
-/// If the tokens end in a path whose last word is `fence`, its bytes.
+/// If the tokens end in a path whose last word is `fence` or `compiler_fence`, its bytes.
 fn fence_path(before: &[TokenTree]) -> Option<Range<usize>> {
     let at = before.len().checked_sub(1)?;
     match &before[at] {
-        TokenTree::Ident(word) if *word == "fence" => {
+        TokenTree::Ident(word) if *word == "fence" || *word == "compiler_fence" => {
             if matches!(at.checked_sub(1).map(|i| &before[i]), Some(TokenTree::Ident(w)) if *w == "fn") {
                 return None;
             }

@@ -404,8 +404,8 @@ impl<T: Send> Combiner<T> {
         let (Some(lot_end), count @ 1..) = (self.lot_end, begun + lot.count_ones()) else {
             return Ok(());
         };
-        // SAFETY: C1: this thread holds.
         let end = catch(|| {
+            // SAFETY: C1: this thread holds.
             self.held
                 .value
                 .with_mut(|value| lot_end(unsafe { &mut *value }, count))

@@ -6,6 +6,7 @@ use super::bag::{Batch, Chain, Retired};
 use super::core::Core;
 use super::record::Record;
 use super::word::{NEED, Word};
+use crate::Claim;
 use crate::atomic::Ordering;
 use crate::barrier::heavy_barrier;
 
@@ -46,7 +47,7 @@ impl Core {
         // barrier.
         let hi = self.epoch.load(Ordering::Acquire);
         heavy_barrier();
-        Self::count(&self.tally.heavy, 1);
+        self.counts.heavy.add(1);
         // AcqRel: Release pairs with the Acquire in `horizon`: hands the barrier on. Acquire pairs with earlier
         // Release here, so that a greater value stands for all barriers below it.
         self.done.fetch_max(hi, Ordering::AcqRel);
@@ -85,8 +86,7 @@ impl Core {
             })
         };
         if let Some(bag) = bag {
-            // Relaxed: a statistic; the owner alone writes it.
-            record.open_bytes.store(0, Ordering::Relaxed);
+            record.open_bytes.set(0);
             record.sealed.push(self.stamped(bag));
         }
     }
@@ -94,9 +94,8 @@ impl Core {
     /// Stamps a batch and counts its bytes as garbage.
     fn stamped(&self, mut batch: Box<Batch>) -> Box<Batch> {
         batch.seal(self.stamp());
-        // Relaxed: a sum compared with a limit; publishes nothing.
-        self.garbage.fetch_add(batch.bytes, Ordering::Relaxed);
-        Self::count(&self.tally.sealed, 1);
+        self.garbage.add(batch.bytes);
+        self.counts.sealed.add(1);
         batch
     }
 
@@ -115,8 +114,7 @@ impl Core {
                 (bag.items.len(), bag.bytes)
             })
         };
-        // Relaxed: a statistic; the owner alone writes it.
-        record.open_bytes.store(bytes, Ordering::Relaxed);
+        record.open_bytes.set(bytes);
         if count >= core.batch() || bytes >= core.batch_bytes() {
             // SAFETY: the caller owns the record.
             unsafe { core.turn(record) };
@@ -202,51 +200,43 @@ impl Core {
         (total, None)
     }
 
-    /// Moves a leaving owner's garbage to where any collector finds it, after freeing what can be freed.
-    pub(super) fn hand_over(&self, record: &Record) {
-        if !record.word().is_pinned() {
-            // SAFETY: the owner calls this, at the end of its ownership.
-            unsafe { self.seal(record) };
-            Self::collect_own(record);
-        }
-        // Acquire: pairs with the Release below; a closing domain and an exiting owner meet here alone.
-        while record.handing_over.swap(true, Ordering::Acquire) {
-            crate::thread::yield_now();
-        }
-        // SAFETY: the owner's own bag, or a closed domain's, whose owners no longer retire; the flag keeps out the other.
-        let (bag, spare) = unsafe { record.with_owner(|owner| (owner.bag.take(), owner.spare.take())) };
-        // Relaxed: a statistic; the owner alone writes it.
-        record.open_bytes.store(0, Ordering::Relaxed);
-        // Release: pairs with the Acquire above.
-        record.handing_over.store(false, Ordering::Release);
-        drop(spare);
+    /// Moves a record's garbage to where any collector finds it: for an owner that leaves, or for all when no handle is
+    /// left.
+    ///
+    /// Returns the claim, if `leave` says that the owner is done with the record.
+    pub(super) fn hand_over(&self, record: &Record, leave: bool) -> Option<Claim<'static, Record>> {
+        let (bag, claim) = record.while_handing_over(|owner| {
+            owner.spare = None;
+            (owner.bag.take(), if leave { owner.claim.take() } else { None })
+        });
+        record.open_bytes.set(0);
         if let Some(bag) = bag.filter(|bag| !bag.items.is_empty()) {
             self.orphans.push(self.stamped(bag));
         }
-        self.orphans.put_back(record.sealed.take());
+        if !record.sealed.is_empty() {
+            self.orphans.put_back(record.sealed.take());
+        }
+        claim
+    }
+
+    /// Frees what nobody owns any more, as far as readers allow.
+    pub(super) fn collect_orphans(&self) {
+        if self.orphans.is_empty() {
+            return;
+        }
+        let mut chain = self.orphans.take();
+        let Some(oldest) = chain.oldest() else { return };
+        let ripe = chain.split_ripe(self.horizon(oldest).bound);
+        self.orphans.put_back(chain);
+        self.free(ripe);
     }
 
     /// Frees everything: no handle is left, hence no guard.
     pub(super) fn close(&self) {
         for record in self.records.iter() {
-            self.hand_over_closed(record);
+            self.hand_over(record, false);
         }
         self.free(self.orphans.take());
-    }
-
-    fn hand_over_closed(&self, record: &Record) {
-        // Acquire: pairs with the Release in `hand_over`.
-        while record.handing_over.swap(true, Ordering::Acquire) {
-            crate::thread::yield_now();
-        }
-        // SAFETY: no handle is left, so no owner retires; the flag keeps out an exiting one.
-        let bag = unsafe { record.with_owner(|owner| owner.bag.take()) };
-        // Release: pairs with the Acquire in `hand_over`.
-        record.handing_over.store(false, Ordering::Release);
-        if let Some(bag) = bag {
-            self.orphans.push(self.stamped(bag));
-        }
-        self.orphans.put_back(record.sealed.take());
     }
 
     /// Runs the reclaim functions of batches that no reader can reach; keeps one emptied batch for the caller.
@@ -257,15 +247,16 @@ impl Core {
             core: self,
             chain,
             batch: None,
+            objects: 0,
+            bytes: 0,
         };
         let mut spare = None;
         while let Some(batch) = freeing.chain.pop() {
             let batch = freeing.batch.insert(batch);
-            Self::count(&self.tally.freed, batch.items.len() as u64);
             while let Some(item) = batch.items.pop() {
                 batch.bytes -= item.bytes;
-                // Relaxed: a sum compared with a limit; publishes nothing.
-                self.garbage.fetch_sub(item.bytes, Ordering::Relaxed);
+                freeing.bytes += item.bytes;
+                freeing.objects += 1;
                 // SAFETY: unlinked before the stamp; every reader that could have found it has left (or none can
                 // exist any more); popped, so called once.
                 unsafe { (item.reclaim)(item.ptr) };
@@ -281,10 +272,14 @@ struct Freeing<'a> {
     core: &'a Core,
     chain: Chain,
     batch: Option<Box<Batch>>,
+    objects: usize,
+    bytes: usize,
 }
 
 impl Drop for Freeing<'_> {
     fn drop(&mut self) {
+        self.core.garbage.sub(self.bytes);
+        self.core.counts.freed.add(self.objects);
         if let Some(batch) = self.batch.take() {
             self.chain.push(batch);
         }

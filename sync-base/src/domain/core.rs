@@ -5,7 +5,7 @@ use super::record::Record;
 use super::word::{FENCED, STEP, Word};
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crate::barrier::{Mode, mode};
-use crate::{CachePadded, Registry};
+use crate::{CachePadded, Registry, Tally};
 use std::time::Duration;
 
 /// The shared part of a domain.
@@ -16,10 +16,10 @@ pub(super) struct Core {
     /// Greatest epoch read before a heavy barrier that has ended.
     pub(super) done: CachePadded<AtomicU64>,
     /// Bytes in sealed batches not yet freed.
-    pub(super) garbage: CachePadded<AtomicUsize>,
+    pub(super) garbage: CachePadded<Tally>,
     pub(super) records: Registry<Record>,
     /// Records claimed now.
-    pub(super) live: AtomicUsize,
+    pub(super) live: Tally,
     /// Batches whose owner is gone.
     pub(super) orphans: Sealed,
     /// The reader that held back the last sweep of the whole domain, with its state then.
@@ -28,7 +28,7 @@ pub(super) struct Core {
     pub(super) settings: Settings,
     /// Which of a thread's short cuts this domain uses.
     pub(super) slot: usize,
-    pub(super) tally: Tally,
+    pub(super) counts: Counts,
     /// Handles and readers: while there is one, guards can begin.
     pub(super) handles: AtomicUsize,
     /// One for all handles, one for each thread that keeps a record here.
@@ -58,12 +58,12 @@ impl Settings {
 
 /// Counts that only `stats` reads.
 #[derive(Debug)]
-pub(super) struct Tally {
-    pub(super) sealed: AtomicU64,
-    pub(super) freed: AtomicU64,
-    pub(super) heavy: AtomicU64,
-    pub(super) exceeded: AtomicU64,
-    pub(super) refused: AtomicU64,
+pub(super) struct Counts {
+    pub(super) sealed: Tally,
+    pub(super) freed: Tally,
+    pub(super) heavy: Tally,
+    pub(super) exceeded: Tally,
+    pub(super) refused: Tally,
 }
 
 macro_rules! core_new {
@@ -72,20 +72,20 @@ macro_rules! core_new {
             Self {
                 epoch: CachePadded::new(AtomicU64::new(STEP)),
                 done: CachePadded::new(AtomicU64::new(0)),
-                garbage: CachePadded::new(AtomicUsize::new(0)),
+                garbage: CachePadded::new(Tally::new(0)),
                 records: Registry::new(),
-                live: AtomicUsize::new(0),
+                live: Tally::new(0),
                 orphans: Sealed::new(),
                 blocker: AtomicPtr::new(std::ptr::null_mut()),
                 blocker_word: AtomicU64::new(0),
                 settings,
                 slot,
-                tally: Tally {
-                    sealed: AtomicU64::new(0),
-                    freed: AtomicU64::new(0),
-                    heavy: AtomicU64::new(0),
-                    exceeded: AtomicU64::new(0),
-                    refused: AtomicU64::new(0),
+                counts: Counts {
+                    sealed: Tally::new(0),
+                    freed: Tally::new(0),
+                    heavy: Tally::new(0),
+                    exceeded: Tally::new(0),
+                    refused: Tally::new(0),
                 },
                 handles: AtomicUsize::new(1),
                 holds: AtomicUsize::new(1),
@@ -100,12 +100,6 @@ impl Core {
     core_new!(const);
     #[cfg(loom)]
     core_new!();
-
-    /// Adds to a count that publishes nothing.
-    pub(super) fn count(counter: &AtomicU64, n: u64) {
-        // Relaxed: a statistic.
-        counter.fetch_add(n, Ordering::Relaxed);
-    }
 
     /// The state of a record nobody is pinned on.
     pub(super) fn idle() -> Word {
@@ -125,14 +119,12 @@ impl Core {
 
     /// Objects in a bag before it is sealed: more where a scan visits more records.
     pub(super) fn batch(&self) -> usize {
-        // Relaxed: a hint.
-        self.settings.batch.max(self.live.load(Ordering::Relaxed))
+        self.settings.batch.max(self.live.get())
     }
 
     /// Bytes in a bag before it is sealed: all open bags together stay within a sixteenth of the limit.
     pub(super) fn batch_bytes(&self) -> usize {
-        // Relaxed: a hint.
-        let live = self.live.load(Ordering::Relaxed).max(4);
+        let live = self.live.get().max(4);
         (self.settings.garbage_limit / (16 * live)).max(1)
     }
 

@@ -171,7 +171,7 @@ impl Domain {
     fn try_admit_full(&self, bytes: usize) -> Result<(), Stalled> {
         let core = self.core();
         core.make_room(bytes).map_err(|blocker| {
-            Core::count(&core.tally.refused, 1);
+            core.counts.refused.add(1);
             blocker.report(core)
         })
     }

@@ -63,8 +63,7 @@ impl Blocker {
         Stalled {
             thread,
             name: super::thread_id::name(thread),
-            // Relaxed: a figure for a message.
-            garbage: core.garbage.load(Ordering::Relaxed),
+            garbage: core.garbage.get(),
             limit: core.settings.garbage_limit,
         }
     }
@@ -73,8 +72,7 @@ impl Blocker {
 impl Core {
     #[inline]
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        // Relaxed: a sum compared with a limit; publishes nothing.
-        self.garbage.load(Ordering::Relaxed).saturating_add(bytes) <= self.settings.garbage_limit
+        self.garbage.get().saturating_add(bytes) <= self.settings.garbage_limit
     }
 
     /// Makes room for `bytes` of garbage, or names the reader that prevents it.
@@ -114,7 +112,7 @@ impl Core {
         let mut wait = Wait::new(self.settings.stall_wait);
         while let Err(blocker) = self.make_room(bytes) {
             if blocker.is_self() || !wait.step() {
-                Self::count(&self.tally.exceeded, 1);
+                self.counts.exceeded.add(1);
                 return;
             }
         }

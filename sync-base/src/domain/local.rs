@@ -146,8 +146,7 @@ pub(super) fn claim(core: *const Core) -> *const Record {
     let claim = this.records.claim_with(|| Record::new(core, Core::idle()));
     let record = claim.get();
     record.belong();
-    // Relaxed: a hint.
-    this.live.fetch_add(1, Ordering::Relaxed);
+    this.live.add(1);
     // SAFETY: the claim makes this thread the owner.
     unsafe {
         record.with_owner(|owner| {
@@ -164,10 +163,8 @@ pub(super) fn claim(core: *const Core) -> *const Record {
 /// # Safety
 /// The calling thread owns the record, has no guard on it, and does not use it again.
 pub(super) unsafe fn give_back(record: &Record) {
-    // Relaxed: a hint.
-    record.core().live.fetch_sub(1, Ordering::Relaxed);
-    // SAFETY: the caller owns the record.
-    let claim = unsafe { record.with_owner(|owner| owner.claim.take()) };
+    record.core().live.sub(1);
+    let claim = record.while_handing_over(|owner| owner.claim.take());
     drop(claim);
 }
 
@@ -189,14 +186,16 @@ impl Entry {
         forget(self.core, self.slot);
         // SAFETY: the entry's hold keeps the core, and so the record, alive.
         let record = unsafe { &*self.record };
-        record.core().hand_over(record);
+        let core = record.core();
         let word = record.word();
         if word.is_pinned() {
+            core.hand_over(record, false);
             // Release: pairs with the Acquire in `Core::scan`, as any store to a pinned state.
             record.state.store(word.0 | TRANSIENT, Ordering::Release);
         } else {
-            // SAFETY: this thread's, without a guard, and forgotten.
-            unsafe { give_back(record) };
+            core.live.sub(1);
+            drop(core.hand_over(record, true));
+            core.collect_orphans();
         }
         // SAFETY: the hold of this entry, which is consumed.
         unsafe { Core::drop_hold(self.core) };

@@ -3,9 +3,9 @@
 use super::bag::{Batch, Sealed};
 use super::core::Core;
 use super::word::Word;
-use crate::Claim;
 use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::cell::UnsafeCell;
+use crate::{Claim, Tally};
 
 /// A record; owned by one thread or one [`Reader`](super::Reader) at a time, read by every collector.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ pub(super) struct Record {
     /// How often the process had forked when the record was claimed.
     pub(super) forks: AtomicUsize,
     /// Bytes in the open bag; written by the owner alone, read by `stats`.
-    pub(super) open_bytes: AtomicUsize,
+    pub(super) open_bytes: Tally,
     /// Batches stamped and waiting; taken by any collector.
     pub(super) sealed: Sealed,
-    /// Held while a bag is taken over by an exiting owner or a closing domain, which alone can meet.
+    /// Held by an exiting owner or a closing domain while it takes over what the owner had.
     pub(super) handing_over: AtomicBool,
     /// Touched by the owner alone.
     pub(super) owner: UnsafeCell<Owner>,
@@ -57,7 +57,7 @@ impl Record {
             core,
             thread: AtomicU32::new(0),
             forks: AtomicUsize::new(0),
-            open_bytes: AtomicUsize::new(0),
+            open_bytes: Tally::new(0),
             sealed: Sealed::new(),
             handing_over: AtomicBool::new(false),
             owner: UnsafeCell::new(Owner {
@@ -93,6 +93,24 @@ impl Record {
     pub(super) unsafe fn with_owner<R>(&self, f: impl FnOnce(&mut Owner) -> R) -> R {
         // SAFETY: the caller is the owner and `f` does not re-enter: the reference is unique.
         self.owner.with_mut(|owner| f(unsafe { &mut *owner }))
+    }
+
+    /// Runs `f` on the owner's part at the end of its ownership, or when the domain has no handle left: the two that can
+    /// meet. A thread's end is not ordered before whoever joined it, if the thread was scoped.
+    pub(super) fn while_handing_over<R>(&self, f: impl FnOnce(&mut Owner) -> R) -> R {
+        let take = || {
+            // Acquire: pairs with the Release below. Relaxed on failure: nothing is read.
+            self.handing_over
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+        };
+        while take().is_err() {
+            crate::thread::yield_now();
+        }
+        // SAFETY: no owner retires any more; the flag keeps the two of them apart; `f` runs no foreign code.
+        let result = unsafe { self.with_owner(f) };
+        // Release: pairs with the Acquire above; the owner's part as `f` left it.
+        self.handing_over.store(false, Ordering::Release);
+        result
     }
 
     pub(super) fn core(&self) -> &Core {

@@ -2,7 +2,6 @@
 
 use super::Domain;
 use super::limit::{Blocker, Stalled};
-use crate::atomic::Ordering;
 use crate::barrier::{Mode, mode};
 
 /// A domain's state, each figure read at its own instant.
@@ -14,15 +13,15 @@ pub struct DomainStats {
     /// The limit on them.
     pub limit: usize,
     /// Batches stamped so far.
-    pub batches_sealed: u64,
+    pub batches_sealed: usize,
     /// Objects freed so far.
-    pub objects_freed: u64,
+    pub objects_freed: usize,
     /// Heavy barriers run so far.
-    pub heavy_barriers: u64,
+    pub heavy_barriers: usize,
     /// Times a writer went past the limit after waiting.
-    pub limit_exceeded: u64,
+    pub limit_exceeded: usize,
     /// Times an operation was refused for the limit.
-    pub limit_refused: u64,
+    pub limit_refused: usize,
     /// Records ever made.
     pub records: usize,
     /// Records in use.
@@ -38,22 +37,16 @@ impl Domain {
     pub fn stats(&self) -> DomainStats {
         let core = self.core();
         let oldest = core.scan();
-        // Relaxed, all: statistics.
         DomainStats {
-            garbage: core.garbage.load(Ordering::Relaxed)
-                + core
-                    .records
-                    .iter()
-                    .map(|r| r.open_bytes.load(Ordering::Relaxed))
-                    .sum::<usize>(),
+            garbage: core.garbage.get() + core.records.iter().map(|r| r.open_bytes.get()).sum::<usize>(),
             limit: core.settings.garbage_limit,
-            batches_sealed: core.tally.sealed.load(Ordering::Relaxed),
-            objects_freed: core.tally.freed.load(Ordering::Relaxed),
-            heavy_barriers: core.tally.heavy.load(Ordering::Relaxed),
-            limit_exceeded: core.tally.exceeded.load(Ordering::Relaxed),
-            limit_refused: core.tally.refused.load(Ordering::Relaxed),
+            batches_sealed: core.counts.sealed.get(),
+            objects_freed: core.counts.freed.get(),
+            heavy_barriers: core.counts.heavy.get(),
+            limit_exceeded: core.counts.exceeded.get(),
+            limit_refused: core.counts.refused.get(),
             records: core.records.iter().count(),
-            records_live: core.live.load(Ordering::Relaxed),
+            records_live: core.live.get(),
             mode: mode(),
             oldest_reader: oldest.map(|(record, word)| Blocker(record, word).report(core)),
         }

@@ -71,7 +71,10 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
             .any(|dir| source.path.starts_with(&format!("{dir}/src/")));
         if shipped {
             sites += source.sites()?.len();
-            violations.extend(orderings::comments(source)?);
+            // The checkers' own worlds are what the models stand on, and order nothing that ships.
+            if !source.path.starts_with("sync-base/src/facade/") {
+                violations.extend(orderings::comments(source)?);
+            }
             violations.extend(orderings::facade(source)?);
         }
         violations.extend(arrows::layers(source)?);

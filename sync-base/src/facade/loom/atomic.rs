@@ -5,23 +5,12 @@ use std::ops::{Deref, DerefMut};
 
 pub use loom::sync::atomic::Ordering;
 
-loom::lazy_static! {
-    static ref SCHEDULE: loom::sync::atomic::AtomicUsize = loom::sync::atomic::AtomicUsize::new(0);
-}
-
-/// Touches what the facade keeps in lazy statics, so that first use by one thread orders nothing for another.
-pub(crate) fn touch() {
-    // Relaxed: the store exists for its side effect on loom, the initialisation.
-    SCHEDULE.store(0, Ordering::Relaxed);
-}
-
 /// A fence that is also a scheduling point: loom's own is not, and without one it never lets another thread run
 /// between the accesses on either side.
 #[track_caller]
 pub fn fence(order: Ordering) {
     interrupt::poll();
-    // Relaxed: the store exists only to give loom a place to switch threads.
-    SCHEDULE.store(0, Ordering::Relaxed);
+    interrupt::switch_point();
     loom::sync::atomic::fence(order);
 }
 

@@ -10,7 +10,9 @@
 //! must add no ordering that the kernel's call would not.
 
 use super::atomic::{self, Ordering};
+use loom::sync::atomic::AtomicUsize;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 /// What the two sides of the asymmetric barrier are in a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ struct Seat {
 std::thread_local! {
     static SEATS: RefCell<Vec<Seat>> = const { RefCell::new(Vec::new()) };
     static MODEL: Cell<Option<Model>> = const { Cell::new(None) };
+    // Not a lazy static of loom's: those are dropped while threads still run their thread-local destructors.
+    static SWITCH: RefCell<Option<Rc<AtomicUsize>>> = const { RefCell::new(None) };
     static NEXT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
@@ -72,11 +76,9 @@ pub fn model() -> Model {
     })
 }
 
-/// Begins an execution: touches every lazy static of the facade from the main thread, so that a later first use does
-/// not order one thread before another.
+/// Begins an execution on its main thread, so that a later first use by another does not order it before a third.
 pub fn begin() {
     MINE.with(|_| ());
-    atomic::touch();
 }
 
 /// The seat of a thread that was not seated by `spawn`: the main thread of a new execution, which clears the table, or
@@ -91,12 +93,22 @@ fn first_use() -> usize {
         "start threads with sync_base::thread::spawn: a loom thread of its own cannot be interrupted"
     );
     let _: &MainSeat = &MAIN;
+    SWITCH.with(|switch| *switch.borrow_mut() = Some(Rc::new(AtomicUsize::new(0))));
     SEATS.with(|seats| {
         let mut seats = seats.borrow_mut();
         seats.clear();
         seats.push(Seat::default());
     });
     0
+}
+
+/// A point at which loom may switch threads.
+pub(super) fn switch_point() {
+    let word = SWITCH.with(|switch| switch.borrow().clone());
+    if let Some(word) = word {
+        // Relaxed: the store exists only to give loom a place to switch threads.
+        word.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Gives a thread that is about to start its seat.

@@ -1,0 +1,88 @@
+//! Choices made when a map is built.
+
+use super::RcuMap;
+use super::shard::Shards;
+use super::word::SHARD_BITS_MAX;
+use std::hash::RandomState;
+use sync_base::Domain;
+
+/// Chooses capacity, shards, hasher and reclamation domain of an [`RcuMap`].
+///
+/// ```
+/// use rcu_map::RcuMap;
+/// use sync_base::Domain;
+/// let domain = Domain::builder().garbage_limit(1 << 20).build();
+/// let map: RcuMap<u64, String> = RcuMap::<u64, String>::builder()
+///     .shards(1) // a small map with one writer at a time
+///     .capacity(100)
+///     .domain(domain)
+///     .build();
+/// assert!(map.is_empty());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder<S = RandomState> {
+    shard_bits: u32,
+    capacity: usize,
+    hasher: S,
+    domain: Domain,
+}
+
+impl Builder<RandomState> {
+    pub(super) fn new() -> Self {
+        Self {
+            shard_bits: SHARD_BITS_MAX,
+            capacity: 0,
+            hasher: RandomState::new(),
+            domain: Domain::global().clone(),
+        }
+    }
+}
+
+impl<S> Builder<S> {
+    /// Makes room for `entries` before any shard is rebuilt.
+    pub fn capacity(mut self, entries: usize) -> Self {
+        self.capacity = entries;
+        self
+    }
+
+    /// Sets how many writers may write at once, rounded up to a power of two; 64 unless told, and at most.
+    ///
+    /// Readers are not affected. Fewer shards save memory (about 200 bytes each); more keep the longest write short,
+    /// since a rebuild copies one shard.
+    ///
+    /// # Panics
+    /// When `shards` is zero or above 64.
+    pub fn shards(mut self, shards: usize) -> Self {
+        assert!(
+            (1..=1 << SHARD_BITS_MAX).contains(&shards),
+            "a map has 1 to 64 shards, not {shards}"
+        );
+        self.shard_bits = shards.next_power_of_two().trailing_zeros();
+        self
+    }
+
+    /// Sets the hasher.
+    pub fn hasher<T>(self, hasher: T) -> Builder<T> {
+        Builder {
+            shard_bits: self.shard_bits,
+            capacity: self.capacity,
+            hasher,
+            domain: self.domain,
+        }
+    }
+
+    /// Sets the reclamation domain: one with limits of its own, or one that a test can watch.
+    pub fn domain(mut self, domain: Domain) -> Self {
+        self.domain = domain;
+        self
+    }
+
+    /// Builds the map.
+    pub fn build<K, V>(self) -> RcuMap<K, V, S> {
+        RcuMap {
+            shards: Shards::new(self.shard_bits, self.capacity),
+            hasher: self.hasher,
+            domain: self.domain,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A walk over every shard's table, slot by slot.
+
+use super::node::Node;
+use super::prefetch::{AHEAD, prefetch};
+use super::shard::Shards;
+use super::table::Table;
+use std::fmt;
+use sync_base::Guard;
+
+/// Visits the entries of an [`RcuMap`](super::RcuMap) under a guard, in no order that means anything.
+///
+/// Each shard is walked in the table that was current when the walk reached it: by T3 an entry that stays is met once.
+pub struct Iter<'g, K, V> {
+    shards: &'g Shards<K, V>,
+    table: Table<'g, Node<K, V>>,
+    /// The next slot of `table`.
+    slot: usize,
+    /// The shard after `table`'s.
+    shard: usize,
+}
+
+impl<'g, K, V> Iter<'g, K, V> {
+    /// Begins a walk that the guard bounds.
+    pub(super) fn new(shards: &'g Shards<K, V>, _guard: &'g Guard<'_>) -> Self {
+        Self {
+            shards,
+            // SAFETY: M1: the guard keeps the section open for `'g`.
+            table: unsafe { shards.table(0) },
+            slot: 0,
+            shard: 1,
+        }
+    }
+
+    /// Visits nodes instead of keys and values.
+    pub(super) fn nodes(mut self) -> impl Iterator<Item = &'g Node<K, V>> {
+        std::iter::from_fn(move || self.next_node())
+    }
+
+    fn next_node(&mut self) -> Option<&'g Node<K, V>> {
+        loop {
+            while self.slot < self.table.len() {
+                let slot = self.slot;
+                self.slot += 1;
+                if let Some(soon) = self.table.load(slot + AHEAD).node() {
+                    prefetch(soon);
+                }
+                if let Some(node) = self.table.load(slot).node() {
+                    // SAFETY: M1: met in a slot within the section, which outlasts `'g`.
+                    return Some(unsafe { node.as_ref() });
+                }
+            }
+            if self.shard == self.shards.count() {
+                return None;
+            }
+            // SAFETY: M1: as in `new`.
+            self.table = unsafe { self.shards.table(self.shard) };
+            self.shard += 1;
+            self.slot = 0;
+        }
+    }
+}
+
+impl<'g, K, V> Iterator for Iter<'g, K, V> {
+    type Item = (&'g K, &'g V);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_node().map(|node| (&node.key, &node.value))
+    }
+}
+
+impl<K, V> std::iter::FusedIterator for Iter<'_, K, V> {}
+
+impl<K, V> fmt::Debug for Iter<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter")
+            .field("shard", &(self.shard - 1))
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
+    }
+}

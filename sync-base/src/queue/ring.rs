@@ -1,0 +1,408 @@
+//! The ring of stamped slots under the queues with several producers.
+//!
+//! # States
+//! Positions count pushes. The slot of position `p` is `p % slots`, and its `stamp` says whose it is:
+//! ```text
+//!   stamp      2p           2p + 1           2(p + slots)
+//!   slot    free for p --> holds p's value --> free for p + slots
+//!              | push        | pop
+//! ```
+//! `tail` is `2 * position`, plus 1 once the queue is closed; `head` is a position.
+//!
+//! # Invariants
+//! - R1: the slot of `p` is written by the one producer that moved `tail` from `p` to `p + 1` while the stamp was `2p`, or,
+//!   displacing, while it owned the slot as in R2.
+//! - R2: it is read by the one consumer that moved `head` from `p` to `p + 1` while the stamp was `2p + 1`. (A producer
+//!   that displaces the oldest value is that consumer.)
+//! - R3: positions and stamps only grow: a compare-exchange never succeeds on a value that came round again (no ABA), for
+//!   2^62 pushes.
+//! - R4: once `tail` is odd its position is final: a queue found empty then stays empty.
+//! - R5: `head <= tail <= head + slots`.
+//!
+//! # Orderings
+//! | access | order | pairs with |
+//! |---|---|---|
+//! | stamp `2p + 1`, stored by the producer | Release | the consumer's Acquire load: the value |
+//! | stamp `2(p + slots)`, stored by the consumer | Release | the next lap's producer's Acquire load: the read is over |
+//! | `tail`, `head` | Relaxed | they hand out positions; the stamps hand over the slots |
+//!
+//! # Linearization points
+//! Push: the exchange of `tail`. Pop: the exchange of `head`. Full: the load of `head`; empty: the load of `tail`. So that
+//! this holds, a pop that finds the oldest position claimed but not yet written *waits* for its producer (spinning, then
+//! yielding) instead of calling the queue empty, and a push likewise waits for a consumer about to leave its slot: the
+//! queue is linearizable, and not lock-free while a thread is stopped between those two steps.
+//!
+//! D. Vyukov, "Bounded MPMC queue", 2010.
+
+use super::{PopError, PushError};
+use crate::atomic::{AtomicUsize, Ordering};
+use crate::cell::UnsafeCell;
+use crate::{Backoff, CachePadded, Step, thread};
+use std::mem::MaybeUninit;
+
+/// The bit of `tail` that says closed.
+const CLOSED: usize = 1;
+
+#[derive(Debug)]
+struct Slot<T> {
+    stamp: AtomicUsize,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Ring<T> {
+    tail: CachePadded<AtomicUsize>,
+    head: CachePadded<AtomicUsize>,
+    slots: Box<[Slot<T>]>,
+}
+
+// SAFETY: R1, R2: a slot's value has one owner at a time; values move between threads, hence `T: Send`.
+unsafe impl<T: Send> Sync for Ring<T> {}
+// SAFETY: as for `Sync`.
+unsafe impl<T: Send> Send for Ring<T> {}
+
+/// What became of an attempt to push by displacing.
+#[must_use]
+pub(super) enum Displaced<T> {
+    /// The value is in, the oldest came out.
+    Oldest(T),
+    /// The queue was no longer full, or somebody else was faster: try again.
+    Retry(T),
+    /// The queue was closed in between. The oldest value was out by then.
+    Closed { value: T, oldest: T },
+}
+
+fn free(position: usize) -> usize {
+    position.wrapping_mul(2)
+}
+
+fn holds(position: usize) -> usize {
+    position.wrapping_mul(2).wrapping_add(1)
+}
+
+impl<T> Ring<T> {
+    /// Makes a ring of `capacity` slots, rounded up to a power of two.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self::at(capacity, 0)
+    }
+
+    /// The same with positions from `position`, a multiple of the slots: for tests of laps.
+    pub(super) fn at(capacity: usize, position: usize) -> Self {
+        assert!(
+            capacity > 0,
+            "a queue needs room for one value: capacity 0 was asked for"
+        );
+        let slots = capacity
+            .checked_next_power_of_two()
+            .expect("a queue's capacity must not exceed 2^63");
+        Self {
+            tail: CachePadded::new(AtomicUsize::new(free(position))),
+            head: CachePadded::new(AtomicUsize::new(position)),
+            slots: (0..slots)
+                .map(|i| Slot {
+                    stamp: AtomicUsize::new(free(position + i)),
+                    value: UnsafeCell::new(MaybeUninit::uninit()),
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[inline(always)]
+    fn slot(&self, position: usize) -> &Slot<T> {
+        &self.slots[position & (self.slots.len() - 1)]
+    }
+
+    /// How a slot's stamp stands to the one waited for: 0 is it, below is an earlier state, above a later one.
+    #[inline(always)]
+    fn ahead(&self, position: usize, stamp: usize) -> isize {
+        // Acquire: pairs with the Releases in `fill` and `empty`; publishes the value, or that it was read.
+        self.slot(position)
+            .stamp
+            .load(Ordering::Acquire)
+            .wrapping_sub(stamp) as isize
+    }
+
+    /// Writes the value of a position and hands the slot to the consumers.
+    ///
+    /// # Safety
+    /// R1: this thread owns the slot for `position`.
+    #[inline(always)]
+    unsafe fn fill(&self, position: usize, value: T) {
+        let slot = self.slot(position);
+        // SAFETY: the caller's promise.
+        slot.value.with_mut(|v| unsafe {
+            (*v).write(value);
+        });
+        // Release: pairs with the Acquire in `ahead`; publishes the value.
+        slot.stamp.store(holds(position), Ordering::Release);
+    }
+
+    /// Moves the value of a position out. The slot is still this thread's until `vacate`.
+    ///
+    /// # Safety
+    /// R2: this thread owns the slot for `position`, and the value was not moved out yet.
+    #[inline(always)]
+    unsafe fn take(&self, position: usize) -> T {
+        // SAFETY: the caller's promise.
+        self.slot(position)
+            .value
+            .with_mut(|v| unsafe { (*v).assume_init_read() })
+    }
+
+    /// Hands the slot of a position to the next lap's producer.
+    #[inline(always)]
+    fn vacate(&self, position: usize) {
+        let next_lap = free(position.wrapping_add(self.slots.len()));
+        // Release: pairs with the Acquire in `ahead`; the read is over.
+        self.slot(position).stamp.store(next_lap, Ordering::Release);
+    }
+
+    /// Pushes a value if there is room. Wakes nobody.
+    #[inline]
+    pub(super) fn try_push(&self, value: T) -> Result<(), PushError<T>> {
+        let mut backoff = Backoff::new();
+        // Relaxed: a position; the stamp decides.
+        let mut tail = self.tail.load(Ordering::Relaxed);
+        loop {
+            if tail & CLOSED != 0 {
+                return Err(PushError::Closed(value));
+            }
+            let position = tail / 2;
+            let ahead = self.ahead(position, free(position));
+            if ahead == 0 {
+                // Relaxed: it hands out a position; the slot came with its stamp.
+                let won =
+                    self.tail
+                        .compare_exchange_weak(tail, tail + 2, Ordering::Relaxed, Ordering::Relaxed);
+                match won {
+                    Ok(_) => {
+                        // SAFETY: R1: this thread moved `tail` over the position of a free slot.
+                        unsafe { self.fill(position, value) };
+                        return Ok(());
+                    }
+                    Err(now) => tail = now,
+                }
+                continue;
+            }
+            // Relaxed: R5: head + slots == position means full, at the moment of this load.
+            if ahead < 0 && self.head.load(Ordering::Relaxed).wrapping_add(self.slots.len()) == position {
+                return Err(PushError::Full(value));
+            }
+            // Somebody moved `tail` on, or a consumer is about to vacate this slot.
+            tail = self.reload(&self.tail, tail, &mut backoff);
+        }
+    }
+
+    /// Loads an index again; waits a round if it has not moved.
+    #[cold]
+    fn reload(&self, index: &AtomicUsize, seen: usize, backoff: &mut Backoff) -> usize {
+        // Relaxed: a position; the stamp decides.
+        let now = index.load(Ordering::Relaxed);
+        if now == seen && backoff.step() == Step::Park {
+            // The thread waited for is between two adjacent steps of its push or pop: it needs the processor only.
+            thread::yield_now();
+        }
+        now
+    }
+
+    /// Pushes into a full queue by taking out the oldest value. Others may see the queue one short in between.
+    pub(super) fn displace(&self, value: T) -> Displaced<T> {
+        // Relaxed: a position; the stamp decides.
+        let head = self.head.load(Ordering::Relaxed);
+        let position = head.wrapping_add(self.slots.len());
+        // Relaxed: as above; that it is full is settled by the exchange of `head` below and R5.
+        if self.tail.load(Ordering::Relaxed) != free(position) || self.ahead(head, holds(head)) != 0 {
+            return Displaced::Retry(value);
+        }
+        let next = head.wrapping_add(1);
+        // Relaxed: it hands out a position; the slot came with its stamp.
+        let won = self
+            .head
+            .compare_exchange(head, next, Ordering::Relaxed, Ordering::Relaxed);
+        if won.is_err() {
+            return Displaced::Retry(value);
+        }
+        // SAFETY: R2: this thread moved `head` over the position of a filled slot.
+        let oldest = unsafe { self.take(head) };
+        // Only the owner of this slot can move `tail` beyond `position`; what can come between is a close.
+        // Relaxed: it hands out a position.
+        let won = self.tail.compare_exchange(
+            free(position),
+            free(position) + 2,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if won.is_err() {
+            self.vacate(head);
+            return Displaced::Closed { value, oldest };
+        }
+        // SAFETY: R1: the slot of `head` is the slot of `position`, owned and emptied above.
+        unsafe { self.fill(position, value) };
+        Displaced::Oldest(oldest)
+    }
+
+    /// Pops the oldest value; any number of threads may.
+    #[inline]
+    pub(super) fn try_pop(&self) -> Result<T, PopError> {
+        let head = self.claim(|head| {
+            // Relaxed: it hands out a position; the slot came with its stamp.
+            self.head
+                .compare_exchange_weak(head, head.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed)
+        })?;
+        // SAFETY: R2: this thread moved `head` over the position of a filled slot.
+        let value = unsafe { self.take(head) };
+        self.vacate(head);
+        Ok(value)
+    }
+
+    /// Pops the oldest value without a compare-exchange.
+    ///
+    /// # Safety
+    /// No other thread pops or displaces.
+    #[inline]
+    pub(super) unsafe fn try_pop_alone(&self) -> Result<T, PopError> {
+        let head = self.claim(|head| {
+            // Relaxed: this is the only thread that moves it; producers ask it only whether the queue is full.
+            self.head.store(head.wrapping_add(1), Ordering::Relaxed);
+            Ok(head)
+        })?;
+        // SAFETY: R2: this thread moved `head` over the position of a filled slot, and nobody else moves it.
+        let value = unsafe { self.take(head) };
+        self.vacate(head);
+        Ok(value)
+    }
+
+    /// Finds the oldest position filled and moves `head` over it by `step`, which says what it found if it lost.
+    #[inline(always)]
+    fn claim(&self, step: impl Fn(usize) -> Result<usize, usize>) -> Result<usize, PopError> {
+        let mut backoff = Backoff::new();
+        // Relaxed: a position; the stamp decides.
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            let ahead = self.ahead(head, holds(head));
+            if ahead == 0 {
+                match step(head) {
+                    Ok(_) => return Ok(head),
+                    Err(now) => head = now,
+                }
+                continue;
+            }
+            if ahead < 0 {
+                // Relaxed: R5: tail == head means empty, at the moment of this load; R4 if it is closed.
+                let tail = self.tail.load(Ordering::Relaxed);
+                if tail / 2 == head {
+                    return Err(if tail & CLOSED != 0 {
+                        PopError::Closed
+                    } else {
+                        PopError::Empty
+                    });
+                }
+            }
+            // Somebody moved `head` on, or a producer is about to fill this slot.
+            head = self.reload(&self.head, head, &mut backoff);
+        }
+    }
+
+    /// Pushes up to `count` values from `next` into positions claimed by one exchange; says how many.
+    ///
+    /// `next` is called that often and must not panic.
+    pub(super) fn try_push_batch(&self, count: usize, mut next: impl FnMut() -> T) -> Result<usize, ()> {
+        // Relaxed: a position; the stamps decide.
+        let mut tail = self.tail.load(Ordering::Relaxed);
+        loop {
+            if tail & CLOSED != 0 {
+                return Err(());
+            }
+            let first = tail / 2;
+            let room = (0..count.min(self.slots.len()))
+                .take_while(|i| self.ahead(first.wrapping_add(*i), free(first.wrapping_add(*i))) == 0)
+                .count();
+            // Relaxed: it hands out positions; the slots came with their stamps, and a slot free for a position stays
+            // so until `tail` moves over it.
+            match self
+                .tail
+                .compare_exchange(tail, tail + 2 * room, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    for i in 0..room {
+                        // SAFETY: R1: this thread moved `tail` over the positions of free slots.
+                        unsafe { self.fill(first.wrapping_add(i), next()) };
+                    }
+                    return Ok(room);
+                }
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    /// Pops up to `count` values from positions claimed by one exchange, into `into`, which has room for them.
+    pub(super) fn try_pop_batch(&self, count: usize, mut into: impl FnMut(T)) -> usize {
+        // Relaxed: a position; the stamps decide.
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            let ready = (0..count.min(self.slots.len()))
+                .take_while(|i| self.ahead(head.wrapping_add(*i), holds(head.wrapping_add(*i))) == 0)
+                .count();
+            // Relaxed: it hands out positions; the slots came with their stamps, and a filled slot stays so until `head`
+            // moves over it.
+            match self.head.compare_exchange(
+                head,
+                head.wrapping_add(ready),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    for i in 0..ready {
+                        // SAFETY: R2: this thread moved `head` over the positions of filled slots.
+                        into(unsafe { self.take(head.wrapping_add(i)) });
+                        self.vacate(head.wrapping_add(i));
+                    }
+                    return ready;
+                }
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Lets nothing more in. Idempotent.
+    pub(super) fn close(&self) {
+        // Relaxed: R4: the bit travels with the position; nothing else is published.
+        let mut tail = self.tail.load(Ordering::Relaxed);
+        while tail & CLOSED == 0 {
+            // Relaxed: as above.
+            match self
+                .tail
+                .compare_exchange(tail, tail | CLOSED, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        // Relaxed: R4.
+        self.tail.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    /// Values queued at some moment of the call.
+    pub(super) fn len(&self) -> usize {
+        // Relaxed: a glance; nothing is read on the strength of it.
+        let head = self.head.load(Ordering::Relaxed);
+        // Relaxed: as above.
+        let tail = self.tail.load(Ordering::Relaxed) / 2;
+        tail.saturating_sub(head).min(self.slots.len())
+    }
+}
+
+impl<T> Drop for Ring<T> {
+    fn drop(&mut self) {
+        while let Ok(value) = self.try_pop() {
+            drop(value);
+        }
+    }
+}
