@@ -24,7 +24,6 @@ use core::ops::Deref;
 /// assert!(open("").unwrap_err().is_invalid_argument());
 /// assert_eq!(size_of::<Result<(), BoxedError<SyscallKind>>>(), 8);
 /// ```
-#[derive(Clone)]
 pub struct BoxedError<K>(Box<InlineError<K>>);
 
 impl<K> BoxedError<K> {
@@ -44,6 +43,12 @@ impl<K: Kind> BoxedError<K> {
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         *self.0 = self.0.clone().context(context);
         self
+    }
+}
+
+impl<K: Copy> Clone for BoxedError<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 

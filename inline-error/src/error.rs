@@ -1,19 +1,12 @@
 //! Kind, error number, message in one cache line.
-//!
-//! # Layout
-//! ```text
-//! | tag 1 | kind 1-2 | length 1 | message 56 | error number 4 |   = 64, aligned 64: one line, one miss
-//! | tag 1 | kind 1-2 | String 24 | source 16 | error number 4 |   when the message or a source is on the heap
-//! ```
-//! The tag has room to spare, so `Result<(), InlineError<K>>` and `Option<InlineError<K>>` are 64 bytes too.
 
-use crate::message::{INLINE, Message};
-use crate::{Errno, InlineString, Kind};
+use crate::message::{self, INLINE};
+use crate::raw::Line;
+#[cfg(feature = "alloc")]
+use crate::raw::Spill;
+use crate::{Errno, Kind};
 use core::error::Error;
 use core::fmt;
-
-#[cfg(feature = "alloc")]
-type Source = alloc::sync::Arc<dyn Error + Send + Sync>;
 
 /// An error of exactly one cache line: a kind, an error number of the system, a message of up to 56 bytes in place.
 ///
@@ -33,33 +26,10 @@ type Source = alloc::sync::Arc<dyn Error + Send + Sync>;
 /// assert_eq!(format!("{error:#}"), "not found: process 42: no such process (ESRCH, os error 3)");
 /// assert_eq!(size_of_val(&error), 64);
 /// ```
-#[repr(align(64))]
-#[derive(Clone)]
 #[must_use]
+#[repr(transparent)]
 pub struct InlineError<K> {
     line: Line<K>,
-}
-
-#[derive(Clone)]
-enum Line<K> {
-    Inline {
-        kind: K,
-        errno: Option<Errno>,
-        text: InlineString<INLINE>,
-    },
-    Cut {
-        kind: K,
-        errno: Option<Errno>,
-        text: InlineString<INLINE>,
-    },
-    #[cfg(feature = "alloc")]
-    Heap {
-        kind: K,
-        errno: Option<Errno>,
-        text: alloc::string::String,
-        source: Option<Source>,
-        cut: bool,
-    },
 }
 
 impl<K: Kind> InlineError<K> {
@@ -74,51 +44,41 @@ impl<K: Kind> InlineError<K> {
     /// Builds an error from a kind and a formatted message. Formats once; allocates only past 56 bytes.
     #[inline]
     pub fn new(kind: K, message: fmt::Arguments<'_>) -> Self {
-        Self::assemble(kind, None, Message::format(message))
+        match message.as_str() {
+            Some(message) => Self::msg(kind, message),
+            None => Self::build(kind, None, |line| message::format_into(line, message)),
+        }
+    }
+
+    /// Builds an error from a kind and a text that needs no formatting. O(length); allocates only past 56 bytes.
+    #[inline]
+    pub fn msg(kind: K, message: &str) -> Self {
+        Self::build(kind, None, |line| message::copy_into(line, message))
     }
 
     /// Builds an error that is its kind alone. No allocation.
     #[inline]
     pub fn of(kind: K) -> Self {
-        Self::assemble(kind, None, Message::Inline(InlineString::new()))
+        Self::build(kind, None, |_| ())
     }
 
     /// Builds an error from an error number of the system; the kind follows from it. No allocation.
     #[inline]
     pub fn from_errno(errno: Errno) -> Self {
-        Self::assemble(
-            K::from_errno(errno),
-            Some(errno),
-            Message::Inline(InlineString::new()),
-        )
+        Self::build(K::from_errno(errno), Some(errno), |_| ())
     }
 
     #[inline]
-    fn assemble(kind: K, errno: Option<Errno>, message: Message) -> Self {
+    fn build(kind: K, errno: Option<Errno>, fill: impl FnOnce(&mut Line<K>)) -> Self {
         const { Self::ONE_LINE };
-        let line = match message {
-            Message::Inline(text) => Line::Inline { kind, errno, text },
-            Message::Cut(text) => Line::Cut { kind, errno, text },
-            #[cfg(feature = "alloc")]
-            Message::Heap(text) => Line::Heap {
-                kind,
-                errno,
-                text,
-                source: None,
-                cut: false,
-            },
-        };
+        let line = Line::build(kind, errno, fill);
         Self { line }
     }
 
     /// Records the error number of the system that this error stands for.
     #[inline]
     pub fn with_errno(mut self, number: Errno) -> Self {
-        match &mut self.line {
-            Line::Inline { errno, .. } | Line::Cut { errno, .. } => *errno = Some(number),
-            #[cfg(feature = "alloc")]
-            Line::Heap { errno, .. } => *errno = Some(number),
-        }
+        self.line.set_errno(number);
         self
     }
 
@@ -129,20 +89,11 @@ impl<K: Kind> InlineError<K> {
     }
 
     #[cfg(feature = "alloc")]
-    fn with_shared_source(self, cause: Source) -> Self {
-        let (kind, errno, cut) = (self.kind(), self.errno(), self.is_cut());
-        let text = match self.line {
-            Line::Inline { text, .. } | Line::Cut { text, .. } => text.into(),
-            Line::Heap { text, .. } => text,
-        };
-        let line = Line::Heap {
-            kind,
-            errno,
-            text,
-            source: Some(cause),
-            cut,
-        };
-        Self { line }
+    fn with_shared_source(self, source: alloc::sync::Arc<dyn Error + Send + Sync>) -> Self {
+        let text = self.message().into();
+        let source = Some(source);
+        let line = Line::spilled(self.kind(), self.errno(), Spill { text, source });
+        Self { line }.cut_if(self.is_cut())
     }
 
     /// Puts `context` before the message, as in `context: message`; kind, error number, source stay.
@@ -155,29 +106,25 @@ impl<K: Kind> InlineError<K> {
     /// assert_eq!(error.message(), "swap-in: page 3");
     /// ```
     pub fn context(self, context: impl fmt::Display) -> Self {
-        let message = if self.message().is_empty() {
-            Message::format(format_args!("{context}"))
-        } else {
-            Message::format(format_args!("{context}: {}", self.message()))
-        };
-        let new = Self::assemble(self.kind(), self.errno(), message).cut_if(self.is_cut());
+        let new = Self::build(self.kind(), self.errno(), |line| match self.message() {
+            "" => message::format_into(line, format_args!("{context}")),
+            message => message::format_into(line, format_args!("{context}: {message}")),
+        });
+        let new = new.cut_if(self.is_cut());
         #[cfg(feature = "alloc")]
-        if let Line::Heap {
-            source: Some(cause), ..
-        } = self.line
+        if let Some(Spill {
+            source: Some(source), ..
+        }) = self.line.spill()
         {
-            return new.with_shared_source(cause);
+            return new.with_shared_source(source.clone());
         }
         new
     }
 
     /// Keeps the record that the message was cut before, whatever was put around it since.
     fn cut_if(mut self, was_cut: bool) -> Self {
-        match self.line {
-            Line::Inline { kind, errno, text } if was_cut => self.line = Line::Cut { kind, errno, text },
-            Line::Inline { .. } | Line::Cut { .. } => {}
-            #[cfg(feature = "alloc")]
-            Line::Heap { ref mut cut, .. } => *cut |= was_cut,
+        if was_cut {
+            self.line.set_cut();
         }
         self
     }
@@ -186,11 +133,7 @@ impl<K: Kind> InlineError<K> {
     #[inline]
     #[must_use]
     pub fn kind(&self) -> K {
-        match self.line {
-            Line::Inline { kind, .. } | Line::Cut { kind, .. } => kind,
-            #[cfg(feature = "alloc")]
-            Line::Heap { kind, .. } => kind,
-        }
+        *self.line.kind()
     }
 
     /// Says whether the error is of this kind.
@@ -207,46 +150,31 @@ impl<K: Kind> InlineError<K> {
     #[inline]
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
-        *self.errno_ref()
-    }
-
-    #[inline]
-    fn errno_ref(&self) -> &Option<Errno> {
-        match &self.line {
-            Line::Inline { errno, .. } | Line::Cut { errno, .. } => errno,
-            #[cfg(feature = "alloc")]
-            Line::Heap { errno, .. } => errno,
-        }
+        *self.line.errno()
     }
 
     /// Borrows the message; empty if there is none.
     #[inline]
     #[must_use]
     pub fn message(&self) -> &str {
-        match &self.line {
-            Line::Inline { text, .. } | Line::Cut { text, .. } => text,
-            #[cfg(feature = "alloc")]
-            Line::Heap { text, .. } => text,
-        }
+        self.line.message()
     }
 
     /// Says whether message and source take no heap.
     #[inline]
     #[must_use]
     pub fn is_inline(&self) -> bool {
-        matches!(self.line, Line::Inline { .. } | Line::Cut { .. })
+        #[cfg(feature = "alloc")]
+        return self.line.spill().is_none();
+        #[cfg(not(feature = "alloc"))]
+        true
     }
 
     /// Says whether part of the message is missing: it was over 56 bytes and there was no heap for it.
     #[inline]
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        match self.line {
-            Line::Inline { .. } => false,
-            Line::Cut { .. } => true,
-            #[cfg(feature = "alloc")]
-            Line::Heap { cut, .. } => cut,
-        }
+        self.line.is_cut()
     }
 
     /// Says whether the system was interrupted by a signal (`EINTR`).
@@ -282,6 +210,14 @@ impl<K: Kind> InlineError<K> {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.errno().is_some_and(Errno::is_retryable)
+    }
+}
+
+impl<K: Copy> Clone for InlineError<K> {
+    #[inline]
+    fn clone(&self) -> Self {
+        let line = self.line.clone();
+        Self { line }
     }
 }
 
@@ -326,11 +262,11 @@ impl<K: Kind> fmt::Debug for InlineError<K> {
             debug.field("errno", &errno);
         }
         #[cfg(feature = "alloc")]
-        if let Line::Heap {
-            source: Some(cause), ..
-        } = &self.line
+        if let Some(Spill {
+            source: Some(source), ..
+        }) = self.line.spill()
         {
-            debug.field("source", cause);
+            debug.field("source", source);
         }
         debug.finish()
     }
@@ -340,13 +276,13 @@ impl<K: Kind> Error for InlineError<K> {
     /// The recorded cause; without one, the error number, itself an error.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         #[cfg(feature = "alloc")]
-        if let Line::Heap {
-            source: Some(cause), ..
-        } = &self.line
+        if let Some(Spill {
+            source: Some(source), ..
+        }) = self.line.spill()
         {
-            return Some(&**cause);
+            return Some(&**source);
         }
-        self.errno_ref().as_ref().map(|errno| errno as &dyn Error)
+        self.line.errno().as_ref().map(|errno| errno as &dyn Error)
     }
 }
 

@@ -16,7 +16,6 @@ mod error;
 mod io;
 mod kind;
 mod message;
-#[allow(unsafe_code)] // the one module with any
 mod raw;
 #[cfg(feature = "serde")]
 mod serde;

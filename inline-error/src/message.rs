@@ -5,6 +5,7 @@
 //! no memory left) the message is cut at a character and *says so in its own text*: `...[+123 bytes]`.
 
 use crate::InlineString;
+use crate::raw::Line;
 use crate::string::boundary_at_most;
 #[cfg(feature = "alloc")]
 use alloc::string::String;
@@ -13,122 +14,115 @@ use core::fmt::{self, Write};
 /// Bytes of message that an error holds in place.
 pub(crate) const INLINE: usize = 56;
 
-/// A finished message.
-pub(crate) enum Message {
-    Inline(InlineString<INLINE>),
-    /// Too long, and there was no heap to put it on. The text ends by saying how much is missing.
-    Cut(InlineString<INLINE>),
-    #[cfg(feature = "alloc")]
-    Heap(String),
+/// Formats `args` into `line`, whose message is empty. Allocates only when it is longer than 56 bytes.
+pub(crate) fn format_into<K: Copy>(line: &mut Line<K>, args: fmt::Arguments<'_>) {
+    let mut writer = Writer::new(line);
+    if writer.write_fmt(args).is_err() {
+        // The writer itself never fails, so a `Display` of the caller's did; what it wrote before is kept.
+        let _ = writer.write_str("[formatting failed]");
+    }
+    writer.finish();
 }
 
-impl Message {
-    /// Formats `args`. Allocates only when the message is longer than 56 bytes.
-    #[inline]
-    pub(crate) fn format(args: fmt::Arguments<'_>) -> Self {
-        match args.as_str() {
-            Some(text) => Self::copy_of(text),
-            None => Self::format_pieces(args),
-        }
-    }
-
-    #[inline]
-    fn copy_of(text: &str) -> Self {
-        match InlineString::copy_of(text) {
-            Ok(text) => Self::Inline(text),
-            Err(_) => Self::format_pieces(format_args!("{text}")),
-        }
-    }
-
-    fn format_pieces(args: fmt::Arguments<'_>) -> Self {
-        let mut writer = Writer::new();
-        if writer.write_fmt(args).is_err() {
-            // The writer itself never fails, so a `Display` of the caller's did; what it wrote before is kept.
-            let _ = writer.write_str("[formatting failed]");
-        }
-        writer.finish()
+/// Copies `text` into `line`, whose message is empty. Allocates only when it is longer than 56 bytes.
+#[inline]
+pub(crate) fn copy_into<K: Copy>(line: &mut Line<K>, text: &str) {
+    if !line.push(text) {
+        copy_long(line, text);
     }
 }
 
-struct Writer {
-    inline: InlineString<INLINE>,
-    /// The whole message once it left `inline`.
+#[cold]
+#[inline(never)]
+fn copy_long<K: Copy>(line: &mut Line<K>, text: &str) {
+    let mut writer = Writer::new(line);
+    writer.write_long(text);
+    writer.finish();
+}
+
+struct Writer<'l, K> {
+    line: &'l mut Line<K>,
+    /// The whole message once it left the line.
     #[cfg(feature = "alloc")]
     heap: Option<String>,
-    /// Bytes that found no room; once there are any, all that follows is only counted.
-    lost: usize,
+    /// What is left of a message that is too long where there is no heap, and how many bytes of it are missing.
+    /// Once there is this, all that follows is only counted.
+    cut: Option<(InlineString<INLINE>, usize)>,
 }
 
-impl Writer {
+impl<'l, K: Copy> Writer<'l, K> {
     #[inline]
-    fn new() -> Self {
+    fn new(line: &'l mut Line<K>) -> Self {
         Self {
-            inline: InlineString::new(),
+            line,
             #[cfg(feature = "alloc")]
             heap: None,
-            lost: 0,
+            cut: None,
         }
+    }
+
+    #[inline]
+    fn in_place(&self) -> bool {
+        #[cfg(feature = "alloc")]
+        if self.heap.is_some() {
+            return false;
+        }
+        self.cut.is_none()
     }
 
     #[cold]
     #[inline(never)]
     fn write_long(&mut self, text: &str) {
-        if self.lost == 0 && self.write_heap(text) {
+        if let Some((_, lost)) = &mut self.cut {
+            *lost = lost.saturating_add(text.len());
             return;
         }
-        let rest = if self.lost == 0 {
-            self.inline.push_fitting(text)
-        } else {
-            text
-        };
-        self.lost = self.lost.saturating_add(rest.len());
-    }
-
-    /// Appends to the heap, moving there first if need be; says `false` when there is no memory for it.
-    #[cfg(feature = "alloc")]
-    fn write_heap(&mut self, text: &str) -> bool {
-        let mut heap = self.heap.take().unwrap_or_default();
-        let inline = if heap.is_empty() { self.inline.as_str() } else { "" };
-        if heap.try_reserve(inline.len().saturating_add(text.len())).is_err() {
-            if !heap.is_empty() {
-                // Back to what fits in place; the rest counts as lost, and the heap's memory is given back.
-                self.inline.clear();
-                self.lost = self.inline.push_fitting(&heap).len();
+        #[cfg(feature = "alloc")]
+        {
+            let mut heap = self.heap.take().unwrap_or_default();
+            let moved = if heap.is_empty() { self.line.message() } else { "" };
+            if heap.try_reserve(moved.len().saturating_add(text.len())).is_ok() {
+                heap.push_str(moved);
+                heap.push_str(text);
+                self.heap = Some(heap);
+                return;
             }
-            return false;
+            if !heap.is_empty() {
+                return self.start_cut(&heap, text);
+            }
         }
-        heap.push_str(inline);
-        heap.push_str(text);
-        self.heap = Some(heap);
-        true
+        let (kept, _) = InlineString::<INLINE>::fitting(self.line.message());
+        self.start_cut(&kept, text);
     }
 
-    #[cfg(not(feature = "alloc"))]
-    fn write_heap(&mut self, _text: &str) -> bool {
-        false
+    /// Keeps what fits in place of `kept` and `text` after it; the rest counts as lost.
+    fn start_cut(&mut self, kept: &str, text: &str) {
+        let (mut head, rest) = InlineString::fitting(kept);
+        let lost = match rest {
+            "" => head.push_fitting(text).len(),
+            _ => rest.len().saturating_add(text.len()),
+        };
+        self.cut = Some((head, lost));
     }
 
     #[inline]
-    fn finish(self) -> Message {
+    fn finish(self) {
         #[cfg(feature = "alloc")]
         if let Some(heap) = self.heap {
-            return Message::Heap(heap);
+            self.line.spill_to(heap);
+            return;
         }
-        if self.lost == 0 {
-            return Message::Inline(self.inline);
+        if let Some((mut text, lost)) = self.cut {
+            mark(&mut text, lost);
+            self.line.cut(&text);
         }
-        Message::Cut(marked(self.inline, self.lost))
     }
 }
 
-impl Write for Writer {
+impl<K: Copy> Write for Writer<'_, K> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        #[cfg(feature = "alloc")]
-        let in_place = self.heap.is_none() && self.lost == 0;
-        #[cfg(not(feature = "alloc"))]
-        let in_place = self.lost == 0;
-        if !(in_place && self.inline.push_str(text).is_ok()) {
+        if !(self.in_place() && self.line.push(text)) {
             self.write_long(text);
         }
         Ok(())
@@ -137,30 +131,27 @@ impl Write for Writer {
 
 /// Makes room at the end of `text` for a mark that says how many bytes of the message are missing.
 #[cold]
-fn marked(mut text: InlineString<INLINE>, lost: usize) -> InlineString<INLINE> {
+fn mark(text: &mut InlineString<INLINE>, lost: usize) {
     const MARK: usize = "...[+ bytes]".len();
     let total = text.len().saturating_add(lost);
     let digits = total.checked_ilog10().unwrap_or(0) as usize + 1;
     // At most 20 digits: the mark takes at most 32 of the 56 bytes.
-    text.truncate(boundary_at_most(&text, INLINE - MARK - digits));
+    text.truncate(boundary_at_most(text, INLINE - MARK - digits));
     let missing = total - text.len();
     let fits = write!(text, "...[+{missing} bytes]");
     debug_assert!(fits.is_ok(), "missing <= total, so its digits fit");
-    text
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
+    extern crate std;
     use super::*;
+    use std::prelude::v1::*;
 
-    fn cut(text: &str) -> InlineString<INLINE> {
-        let mut writer = Writer::new();
-        let rest = writer.inline.push_fitting(text);
-        writer.lost = rest.len();
-        match writer.finish() {
-            Message::Cut(text) => text,
-            _ => panic!("nothing was cut"),
-        }
+    fn cut(message: &str) -> InlineString<INLINE> {
+        let (mut text, rest) = InlineString::fitting(message);
+        mark(&mut text, rest.len());
+        text
     }
 
     #[test]
@@ -186,8 +177,9 @@ mod tests {
     #[test]
     fn the_mark_fits_at_every_count() {
         for lost in [1, 9, 10, usize::MAX - 56, usize::MAX] {
-            let (full, _) = InlineString::fitting(&"y".repeat(56));
-            assert!(marked(full, lost).ends_with(" bytes]"));
+            let (mut full, _) = InlineString::fitting(&"y".repeat(56));
+            mark(&mut full, lost);
+            assert!(full.ends_with(" bytes]"));
         }
     }
 }

@@ -74,7 +74,7 @@ fn c5_an_inline_string_never_allocates() {
         let mut text = InlineString::<64>::new();
         for n in 0..1000 {
             text.clear();
-            write!(text, "{n}/{n:?}/{}", "ü").unwrap();
+            write!(text, "{n}/ü{n:?}").unwrap();
             black_box(text);
         }
     });
@@ -115,6 +115,23 @@ fn c9_without_memory_a_long_message_is_cut_visibly() {
         });
         assert!(count <= 6, "{count}");
     }
+}
+
+#[test]
+fn c9_a_display_that_panics_leaks_nothing() {
+    struct Panics;
+    impl std::fmt::Display for Panics {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(&"p".repeat(200))?;
+            std::panic::resume_unwind(Box::new(()))
+        }
+    }
+    let count = allocations(|| {
+        let panicked =
+            std::panic::catch_unwind(|| SyscallError::new(SyscallKind::Io, format_args!("{Panics}")));
+        assert!(panicked.is_err());
+    });
+    assert!(count >= 2);
 }
 
 #[test]

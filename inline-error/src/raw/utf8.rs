@@ -1,4 +1,4 @@
-//! A byte array of which a prefix holds whole UTF-8: the one module with unsafe code.
+//! A byte array of which a prefix holds whole UTF-8.
 //!
 //! # Invariants
 //! - I1: `len <= N`, and the first `len` bytes are initialised.

@@ -1,0 +1,248 @@
+//! One cache line: a kind, an error number, a message in place or on the heap.
+//!
+//! # States
+//! `Inline` and `Cut`: `store.text` holds the message. `Heap` and `HeapCut`: `store.spill` holds message and source.
+//! A line starts `Inline`; `cut`, `set_cut` and `spill_to` move it on, and nothing moves it back.
+//!
+//! # Invariants
+//! - I1: in `Inline` and `Cut`, `len <= 56`, and the first `len` bytes of `store.text` are initialised, valid UTF-8.
+//! - I2: in `Heap` and `HeapCut`, `store.spill` is initialised and owned by this line alone.
+//!
+//! # Layout
+//! ```text
+//! | 0: message 56, or String 24 + source 16 | 56: error number 4 | 60: kind 1-2 | state 1 | length 1 |
+//! ```
+//! The message is first, hence aligned. The state has room to spare, so `Result` and `Option` need no tag.
+
+use crate::Errno;
+use crate::message::INLINE;
+#[cfg(feature = "alloc")]
+use alloc::string::String;
+#[cfg(feature = "alloc")]
+use core::mem::ManuallyDrop;
+use core::mem::MaybeUninit;
+use core::{ptr, slice};
+
+/// What is kept of an error that does not fit in place.
+#[cfg(feature = "alloc")]
+#[derive(Clone)]
+pub(crate) struct Spill {
+    pub(crate) text: String,
+    pub(crate) source: Option<alloc::sync::Arc<dyn core::error::Error + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    Inline,
+    Cut,
+    #[cfg(feature = "alloc")]
+    Heap,
+    #[cfg(feature = "alloc")]
+    HeapCut,
+}
+
+#[repr(C, align(8))]
+union Store {
+    text: [MaybeUninit<u8>; INLINE],
+    #[cfg(feature = "alloc")]
+    spill: ManuallyDrop<Spill>,
+}
+
+#[repr(C, align(64))]
+pub(crate) struct Line<K> {
+    store: Store,
+    errno: Option<Errno>,
+    kind: K,
+    state: State,
+    len: u8,
+}
+
+impl<K> Line<K> {
+    #[inline]
+    fn empty(kind: K, errno: Option<Errno>) -> Self {
+        let text = [MaybeUninit::uninit(); INLINE];
+        Self {
+            store: Store { text },
+            errno,
+            kind,
+            state: State::Inline,
+            len: 0,
+        }
+    }
+
+    /// Makes a line without a message, which `fill` completes where the line will stay.
+    ///
+    /// A line that is written in parts and then moved costs three times as much: the move loads 16 bytes at a time, and
+    /// a load that spans two younger stores waits for both. A function that writes through a pointer, out of line, is
+    /// handed the place that the caller returns to, so that no move is left.
+    #[inline]
+    pub(crate) fn build(kind: K, errno: Option<Errno>, fill: impl FnOnce(&mut Self)) -> Self {
+        let mut slot = MaybeUninit::uninit();
+        Self::build_in(&mut slot, kind, errno, fill);
+        // SAFETY: `build_in` returned, so the slot holds a line.
+        unsafe { slot.assume_init() }
+    }
+
+    #[inline(never)]
+    fn build_in(slot: &mut MaybeUninit<Self>, kind: K, errno: Option<Errno>, fill: impl FnOnce(&mut Self)) {
+        fill(slot.write(Self::empty(kind, errno)));
+    }
+
+    /// Appends all of `text` to the message in place, or nothing of it and says `false`.
+    ///
+    /// # Panics
+    /// When the message is not in place.
+    #[inline]
+    #[must_use]
+    pub(crate) fn push(&mut self, text: &str) -> bool {
+        assert!(self.state == State::Inline);
+        let at = usize::from(self.len);
+        if text.len() > INLINE - at {
+            return false;
+        }
+        // SAFETY: bytes that may be uninitialised are valid in any state.
+        let store = unsafe { &mut self.store.text };
+        let to = store[at..][..text.len()].as_mut_ptr().cast::<u8>();
+        // SAFETY: `to` is the start of a slice of `text.len()` bytes that `&mut self` owns, so it cannot overlap `text`.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), to, text.len()) };
+        // I1: the bytes up to the sum, at most 56, are initialised, and the new ones are a whole `&str`.
+        self.len = (at + text.len()) as u8;
+        true
+    }
+
+    /// Replaces the message in place by one that is marked as cut.
+    pub(crate) fn cut(&mut self, text: &str) {
+        self.len = 0;
+        let fits = self.push(text);
+        debug_assert!(fits, "a cut message fits in place");
+        self.set_cut();
+    }
+
+    /// Moves the message, all of which is `text`, to the heap.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn spill_to(&mut self, text: String)
+    where
+        K: Copy,
+    {
+        let spill = Spill { text, source: None };
+        *self = Self::spilled(self.kind, self.errno, spill);
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) fn spilled(kind: K, errno: Option<Errno>, spill: Spill) -> Self {
+        let spill = ManuallyDrop::new(spill);
+        Self {
+            store: Store { spill },
+            errno,
+            kind,
+            state: State::Heap,
+            len: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn kind(&self) -> &K {
+        &self.kind
+    }
+
+    #[inline]
+    pub(crate) fn errno(&self) -> &Option<Errno> {
+        &self.errno
+    }
+
+    #[inline]
+    pub(crate) fn set_errno(&mut self, errno: Errno) {
+        self.errno = Some(errno);
+    }
+
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        match self.state {
+            State::Inline => false,
+            State::Cut => true,
+            #[cfg(feature = "alloc")]
+            State::Heap => false,
+            #[cfg(feature = "alloc")]
+            State::HeapCut => true,
+        }
+    }
+
+    /// Records that part of the message is missing.
+    pub(crate) fn set_cut(&mut self) {
+        self.state = match self.state {
+            State::Inline | State::Cut => State::Cut,
+            #[cfg(feature = "alloc")]
+            State::Heap | State::HeapCut => State::HeapCut,
+        };
+    }
+
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub(crate) fn spill(&self) -> Option<&Spill> {
+        match self.state {
+            State::Inline | State::Cut => None,
+            // SAFETY: I2.
+            State::Heap | State::HeapCut => Some(unsafe { &self.store.spill }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn message(&self) -> &str {
+        #[cfg(feature = "alloc")]
+        if let Some(spill) = self.spill() {
+            return &spill.text;
+        }
+        // SAFETY: bytes that may be uninitialised are valid in any state.
+        let text = unsafe { &self.store.text };
+        // SAFETY: I1: the first `len` bytes are initialised and inside the array.
+        let bytes = unsafe { slice::from_raw_parts(text.as_ptr().cast::<u8>(), self.len as usize) };
+        // SAFETY: I1.
+        unsafe { core::str::from_utf8_unchecked(bytes) }
+    }
+}
+
+impl<K> Line<K> {
+    #[inline]
+    fn store_cloned(&self) -> Store {
+        #[cfg(feature = "alloc")]
+        if let Some(spill) = self.spill() {
+            let spill = ManuallyDrop::new(spill.clone());
+            return Store { spill };
+        }
+        // SAFETY: bytes that may be uninitialised are valid in any state.
+        let text = unsafe { self.store.text };
+        Store { text }
+    }
+
+    #[cfg(feature = "alloc")]
+    #[cold]
+    fn drop_spill(&mut self) {
+        // SAFETY: I2: only called in `Heap` and `HeapCut`, by `drop`, so once.
+        unsafe { ManuallyDrop::drop(&mut self.store.spill) };
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<K> Drop for Line<K> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.spill().is_some() {
+            self.drop_spill();
+        }
+    }
+}
+
+impl<K: Copy> Clone for Line<K> {
+    #[inline]
+    fn clone(&self) -> Self {
+        let store = self.store_cloned();
+        Self {
+            store,
+            errno: self.errno,
+            kind: self.kind,
+            state: self.state,
+            len: self.len,
+        }
+    }
+}
