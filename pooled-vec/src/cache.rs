@@ -187,12 +187,8 @@ struct AtExit;
 
 impl Drop for AtExit {
     fn drop(&mut self) {
-        let _ = CACHE.try_with(|cache| {
-            cache.state.set(State::Closed);
-            for slot in &cache.slots {
-                slot.flush();
-            }
-        });
+        let _ = CACHE.try_with(|cache| cache.state.set(State::Closed));
+        flush_thread();
     }
 }
 
@@ -424,6 +420,22 @@ pub(crate) fn flush(id: Id) {
     let _ = CACHE.try_with(|cache| {
         let slot = cache.slot(id);
         if slot.id.get() == id {
+            slot.flush();
+        }
+    });
+}
+
+/// Gives all that this thread keeps back to the pools that it belongs to, and frees what belongs to none any more.
+/// O(buffers kept). A thread does this by itself when it ends; one that goes idle for long may do it before.
+///
+/// ```
+/// # use pooled_vec::PooledVec;
+/// drop(PooledVec::new()); // kept by this thread
+/// pooled_vec::flush_thread(); // within reach of every thread
+/// ```
+pub fn flush_thread() {
+    let _ = CACHE.try_with(|cache| {
+        for slot in &cache.slots {
             slot.flush();
         }
     });

@@ -16,6 +16,7 @@ use crate::config::{CLASSES_MAX, SHARDS_MAX};
 use crate::shard::{Generation, Held, Refused, Rules, Shard};
 use std::ptr;
 use sync_base::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use sync_base::cell::UnsafeCell;
 use sync_base::sync::{Mutex, PoisonError};
 use sync_base::{Backoff, CachePadded, Step, thread};
 
@@ -89,9 +90,13 @@ impl Tally {
     }
 }
 
+// SAFETY: the cell is only read; everything else in a depot is `Sync` by itself.
+unsafe impl Sync for Depot {}
+
 #[derive(Debug)]
 pub(crate) struct Depot {
-    shards: Box<[CachePadded<Shard>]>,
+    /// Never written after it was made; a cell, so that a model sees a depot used before it was published.
+    shards: UnsafeCell<Box<[CachePadded<Shard>]>>,
     stocked: [[AtomicU64; WORDS]; CLASSES_MAX],
     charged: CachePadded<AtomicUsize>,
     pub(crate) tally: CachePadded<Tally>,
@@ -100,7 +105,7 @@ pub(crate) struct Depot {
 impl Depot {
     fn new(shards: usize) -> Self {
         Self {
-            shards: (0..shards).map(|_| CachePadded::new(Shard::new())).collect(),
+            shards: UnsafeCell::new((0..shards).map(|_| CachePadded::new(Shard::new())).collect()),
             stocked: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             charged: CachePadded::new(AtomicUsize::new(0)),
             tally: CachePadded::new(Tally::default()),
@@ -112,12 +117,12 @@ impl Depot {
     /// Tries four neighbours a round. Waits only while all of them are held, which each is for O(1) work: it spins,
     /// then yields the processor to a holder that was interrupted.
     fn hold(&self, generation: Generation) -> Option<(usize, Held<'_>)> {
-        let home = home(self.shards.len());
+        let home = home(self.shards().len());
         let mut backoff = Backoff::new();
         loop {
-            for near in 0..NEIGHBOURS.min(self.shards.len()) {
-                let at = (home + near) % self.shards.len();
-                match self.shards[at].try_hold(generation) {
+            for near in 0..NEIGHBOURS.min(self.shards().len()) {
+                let at = (home + near) % self.shards().len();
+                match self.shards()[at].try_hold(generation) {
                     Ok(held) => return Some((at, held)),
                     Err(Refused::Dead) => return None,
                     Err(Refused::Busy) => {}
@@ -137,9 +142,9 @@ impl Depot {
     /// Takes a batch of `class` from the nearest shard that has one, giving back `slack` bytes that the caller was
     /// charged for and has no use for. O(shards / 64) when there is none.
     pub(crate) fn take(&self, generation: Generation, class: usize, slack: usize) -> Option<Chain> {
-        let home = home(self.shards.len());
+        let home = home(self.shards().len());
         for at in self.candidates(class, home) {
-            let Ok(mut held) = self.shards[at].try_hold(generation) else {
+            let Ok(mut held) = self.shards()[at].try_hold(generation) else {
                 continue;
             };
             let Some((chain, last)) = held.pop(class) else {
@@ -205,7 +210,7 @@ impl Depot {
         for class in 0..CLASSES_MAX {
             for at in self.candidates(class, 0) {
                 loop {
-                    let Ok(mut held) = self.shards[at].try_hold(generation) else {
+                    let Ok(mut held) = self.shards()[at].try_hold(generation) else {
                         break;
                     };
                     let Some((chain, last)) = held.pop(class) else {
@@ -228,8 +233,10 @@ impl Depot {
         self.charged.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn shards(&self) -> usize {
-        self.shards.len()
+    /// The shards, one per CPU.
+    pub(crate) fn shards(&self) -> &[CachePadded<Shard>] {
+        // SAFETY: nobody writes to the cell once the depot is published.
+        self.shards.with(|shards| unsafe { &**shards })
     }
 
     fn charge(&self, held: &mut Held<'_>, want: usize, least: usize) -> usize {
@@ -282,7 +289,7 @@ impl Depot {
 
     /// The shards said to have `class`, `first` and the ones after it before the ones before it.
     fn candidates(&self, class: usize, first: usize) -> impl Iterator<Item = usize> + '_ {
-        let words = self.shards.len().div_ceil(64);
+        let words = self.shards().len().div_ceil(64);
         // The first word comes twice: its upper part at the beginning, its lower part at the end.
         (0..=words).flat_map(move |turn| {
             let word = (first / 64 + turn) % words;
@@ -303,7 +310,7 @@ impl Depot {
     }
 
     fn is_free(&self) -> bool {
-        self.shards.iter().all(|shard| shard.is_free())
+        self.shards().iter().all(|shard| shard.is_free())
     }
 }
 
@@ -361,7 +368,7 @@ impl Table {
     /// Opens a pool at `place`, if there is no depot of another shape or another pool there.
     fn open_at(&self, place: usize, generation: &mut u64, rules: Rules, shards: usize) -> Option<Id> {
         let depot = match self.depot(place) {
-            Some(depot) if depot.shards.len() == shards && depot.is_free() => depot,
+            Some(depot) if depot.shards().len() == shards && depot.is_free() => depot,
             Some(_) => return None,
             None => {
                 let fresh = Box::into_raw(Box::new(Depot::new(shards)));
@@ -381,7 +388,7 @@ impl Table {
                 word.store(0, Ordering::Relaxed);
             }
         }
-        for shard in &depot.shards {
+        for shard in depot.shards() {
             // SAFETY: seen free above (or just made), under the lock of `generations`, which every opener takes.
             unsafe { shard.open(Generation(*generation), rules) };
         }
@@ -433,7 +440,7 @@ pub(crate) fn open_global(rules: Rules, shards: usize) -> bool {
 /// # Safety
 /// The id was returned by [`open`], and is closed once.
 pub(crate) unsafe fn close(id: Id) {
-    for shard in &id.depot().shards {
+    for shard in id.depot().shards() {
         // SAFETY: opened with this generation; closed once by the contract.
         unsafe { shard.close(id.generation()) };
     }

@@ -1,13 +1,15 @@
 //! A pool of byte buffers: its classes, and the way from the thread's cache to the allocator.
 
 use crate::block::Block;
-use crate::config::PoolConfig;
+use crate::config::{PoolConfig, SHARDS_MAX};
 use crate::depot::{self, DEPOTS_MAX, Id, Tally};
 use crate::shard::Rules;
 use crate::{BufferError, PooledVec, cache};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ptr;
-use sync_base::atomic::{AtomicPtr, Ordering};
+use sync_base::atomic::{AtomicPtr, AtomicU64, Ordering};
+use sync_base::cell::UnsafeCell;
 
 /// A pool of byte buffers in size classes.
 ///
@@ -99,7 +101,8 @@ pub(crate) fn first_at_hand() -> Option<Vec<u8>> {
 }
 
 sync_base::global! {
-    static GLOBAL: AtomicPtr<Pool> = AtomicPtr::new(ptr::null_mut());
+    /// A cell that nobody writes to, so that a model sees the pool used before it was published.
+    static GLOBAL: AtomicPtr<UnsafeCell<ManuallyDrop<Pool>>> = AtomicPtr::new(ptr::null_mut());
 }
 
 impl Pool {
@@ -136,22 +139,26 @@ impl Pool {
     /// The pool behind [`PooledVec::new`], made with [`PoolConfig::new`] unless [`set_global`](Self::set_global) came
     /// first. It lives as long as the process.
     pub fn global() -> &'static Self {
-        // Acquire: pairs with the Release in `set_global`; publishes the pool.
-        let pool = GLOBAL.load(Ordering::Acquire);
-        // SAFETY: null, or leaked by `set_global`.
-        if let Some(pool) = unsafe { pool.as_ref() } {
+        if let Some(pool) = Self::published() {
             return pool;
         }
         let _ = Self::set_global(PoolConfig::new());
         loop {
-            // Acquire: as above.
-            let pool = GLOBAL.load(Ordering::Acquire);
-            // SAFETY: as above.
-            if let Some(pool) = unsafe { pool.as_ref() } {
+            if let Some(pool) = Self::published() {
                 return pool;
             }
             sync_base::thread::yield_now(); // Whoever opened it is about to publish it.
         }
+    }
+
+    #[inline]
+    fn published() -> Option<&'static Self> {
+        // Acquire: pairs with the Release in `set_global`; publishes the pool.
+        let pool = GLOBAL.load(Ordering::Acquire);
+        // SAFETY: null, or leaked by `set_global`.
+        let pool = unsafe { pool.as_ref() }?;
+        // SAFETY: nobody writes to the cell once it is published.
+        Some(pool.with(|pool| unsafe { &**pool }))
     }
 
     /// Tunes the pool behind [`PooledVec::new`]. Call it before the first buffer is asked for.
@@ -159,13 +166,17 @@ impl Pool {
     /// # Errors
     /// The configuration, unused, when that pool was made already.
     pub fn set_global(config: PoolConfig) -> Result<&'static Self, PoolConfig> {
+        // Made first: an allocator that itself uses the global pool must not find it half made.
+        let pool = Box::new(UnsafeCell::new(ManuallyDrop::new(Self::with_id(
+            Id::GLOBAL,
+            config,
+        ))));
         if !depot::open_global(rules(&config), shards(&config)) {
             return Err(config);
         }
-        let pool = Box::leak(Box::new(Self::with_id(Id::GLOBAL, config)));
-        // Release: pairs with the Acquire in `global`; publishes the pool.
-        GLOBAL.store(pool, Ordering::Release);
-        Ok(pool)
+        // Release: pairs with the Acquire in `published`; publishes the pool.
+        GLOBAL.store(Box::into_raw(pool), Ordering::Release);
+        Ok(Self::global())
     }
 
     /// Gets an empty buffer of the first capacity. Calls the allocator only when no idle buffer of the class is within
@@ -239,19 +250,7 @@ impl Pool {
 
     /// Reads what the pool has done and holds. Never blocks.
     pub fn stats(&self) -> PoolStats {
-        let depot = self.id.depot();
-        // Relaxed: tallies, read one by one.
-        let read = |tally: &sync_base::atomic::AtomicU64| tally.load(Ordering::Relaxed);
-        PoolStats {
-            idle_bytes: depot.charged(),
-            idle_bytes_max: self.config.idle_bytes_max,
-            shards: depot.shards(),
-            allocations: read(&depot.tally.allocations),
-            refills: read(&depot.tally.refills),
-            steals: read(&depot.tally.steals),
-            spills: read(&depot.tally.spills),
-            refusals: read(&depot.tally.refusals),
-        }
+        stats(self.id, self.config.idle_bytes_max)
     }
 
     /// The configuration that the pool was made with.
@@ -317,7 +316,48 @@ fn rules(config: &PoolConfig) -> Rules {
 
 fn shards(config: &PoolConfig) -> usize {
     match config.shards {
-        0 => std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(crate::config::SHARDS_MAX)),
+        0 => cpus(),
         shards => shards,
     }
+}
+
+/// One shard a CPU.
+pub(crate) fn cpus() -> usize {
+    if cfg!(any(loom, shuttle)) {
+        return 1; // A model explores what it asks for.
+    }
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(SHARDS_MAX))
+}
+
+pub(crate) fn stats(id: Id, idle_bytes_max: usize) -> PoolStats {
+    let depot = id.depot();
+    // Relaxed: tallies, read one by one.
+    let read = |tally: &AtomicU64| tally.load(Ordering::Relaxed);
+    PoolStats {
+        idle_bytes: depot.charged(),
+        idle_bytes_max,
+        shards: depot.shards().len(),
+        allocations: read(&depot.tally.allocations),
+        refills: read(&depot.tally.refills),
+        steals: read(&depot.tally.steals),
+        spills: read(&depot.tally.spills),
+        refusals: read(&depot.tally.refusals),
+    }
+}
+
+/// Gets an empty buffer of at least `bytes` from the pool that `buffer` belongs to, if it lives.
+#[cfg(feature = "zeroize")]
+pub(crate) fn grown(buffer: &PooledVec, bytes: usize) -> PooledVec {
+    let id = buffer.id();
+    let rules = id.depot().rules(id.generation());
+    let class = rules.as_ref().and_then(|rules| rules.sizes.holding(bytes));
+    if let Some(block) = class.and_then(|class| cache::get(id, class, free_bytes)) {
+        // SAFETY: the pool's blocks are byte buffers, and this one is nobody else's.
+        return PooledVec::from_parts(unsafe { from_block(block) }, id);
+    }
+    let bytes = match (rules, class) {
+        (Some(rules), Some(class)) => rules.sizes.bytes[class],
+        _ => bytes,
+    };
+    PooledVec::from_parts(Vec::with_capacity(bytes), id)
 }

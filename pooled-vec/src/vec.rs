@@ -63,6 +63,11 @@ impl PooledVec {
         }
     }
 
+    #[cfg(feature = "zeroize")]
+    pub(crate) fn id(&self) -> Id {
+        self.id
+    }
+
     /// Takes the vector out of the pool's care, for good. Costs nothing.
     pub fn into_vec(self) -> Vec<u8> {
         let mut this = ManuallyDrop::new(self);
