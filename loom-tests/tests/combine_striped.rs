@@ -12,6 +12,12 @@ const THREE: Bounds = Bounds {
     deep: 4,
 };
 
+const FOUR: Bounds = Bounds {
+    threads: 4,
+    quick: 2,
+    deep: 3,
+};
+
 #[test]
 fn takers_beside_an_adder_share_the_total() {
     check("striped.take_hands_out_once", THREE, || {
@@ -37,12 +43,7 @@ fn takers_beside_an_adder_share_the_total() {
 
 #[test]
 fn two_takers_never_go_back() {
-    let bounds = Bounds {
-        threads: 4,
-        quick: 2,
-        deep: 3,
-    };
-    check("striped.takers_never_go_back", bounds, || {
+    check("striped.takers_never_go_back", FOUR, || {
         let counter = Arc::new(StripedCounter::new());
         let theirs = Arc::clone(&counter);
         let adder = thread::spawn(move || {
@@ -130,5 +131,45 @@ fn a_reader_beside_a_lengthening_sees_no_cell_go_back() {
         adder.join().unwrap();
         reader.join().unwrap();
         assert_eq!((counters[0].sum(), counters[1].sum()), (2, 1));
+    });
+}
+
+#[test]
+fn a_sum_after_a_take_is_never_negative() {
+    check("striped.sum_after_take", FOUR, || {
+        let counter = Arc::new(StripedCounter::new());
+        let theirs = Arc::clone(&counter);
+        let adder = thread::spawn(move || theirs.add(1));
+        let theirs = Arc::clone(&counter);
+        let taker = thread::spawn(move || theirs.take());
+        let theirs = Arc::clone(&counter);
+        let reader = thread::spawn(move || {
+            let sum = theirs.sum();
+            assert!((0..=1).contains(&sum), "{sum}");
+        });
+        adder.join().unwrap();
+        reader.join().unwrap();
+        assert_eq!(taker.join().unwrap() + counter.sum(), 1);
+    });
+}
+
+#[test]
+fn a_sum_beside_the_first_add_knows_where_a_reused_id_began() {
+    check("striped.sum_knows_its_origin", THREE, || {
+        let old = Arc::new(StripedCounter::new());
+        let theirs = Arc::clone(&old);
+        thread::spawn(move || theirs.add(5)).join().unwrap();
+        drop(old);
+        let fresh = Arc::new(StripedCounter::new());
+        let theirs = Arc::clone(&fresh);
+        let adder = thread::spawn(move || theirs.add(1));
+        let theirs = Arc::clone(&fresh);
+        let reader = thread::spawn(move || {
+            let sum = theirs.sum();
+            assert!((0..=1).contains(&sum), "{sum}");
+        });
+        adder.join().unwrap();
+        reader.join().unwrap();
+        assert_eq!(fresh.sum(), 1);
     });
 }

@@ -26,9 +26,9 @@
 //! | access | order | pairs with |
 //! |---|---|---|
 //! | `word` 0 -> `HELD` | Acquire | the Release of `HELD` -> 0: the value as the last holder left it |
-//! | `word` `HELD` -> 0 | Release | the Acquire in `try_hold` and `publish` |
-//! | `word` or `HELD` + bit | AcqRel | Release: the Acquire in `take_lot`: the slot; Acquire: as `try_hold` |
-//! | `word` and `HELD` | Acquire | the Release in `publish`: the slots of the lot |
+//! | `word` `HELD` -> 0 | Release | the Acquire in `try_hold` and `take_lot` |
+//! | `word` or `HELD` + bit | Release | the Acquire in `take_lot`: the slot |
+//! | `word` and `HELD` | Acquire | the Release in `publish`: the slots of the lot; in `try_release`: the value |
 //! //! | slot states | | see `slot` |
 
 mod job;
@@ -256,7 +256,7 @@ impl<T: Send> Combiner<T> {
 
     #[inline]
     fn try_release(&self) -> bool {
-        // Release: pairs with the Acquire in `try_hold` and `publish`; publishes the value. Relaxed on failure: pending
+        // Release: pairs with the Acquire in `try_hold` and `take_lot`; publishes the value. Relaxed on failure: pending
         // slots are acquired by `take_lot`.
         self.word
             .compare_exchange(HELD, 0, Ordering::Release, Ordering::Relaxed)
@@ -341,9 +341,9 @@ impl<T: Send> Combiner<T> {
 
     /// Sets a slot's bit; true if nobody held, so that this thread does now.
     fn publish(&self, bit: u64) -> bool {
-        // AcqRel: pairs with the Acquire in `take_lot` and `hand_over`: publishes the slot; pairs with the Release in
-        // `try_release`: the value, if this thread holds now.
-        self.word.fetch_or(HELD | bit, Ordering::AcqRel) & HELD == 0
+        // Release: pairs with the Acquire in `take_lot`; publishes the slot. Where this thread holds now, its own
+        // `take_lot` acquires the value.
+        self.word.fetch_or(HELD | bit, Ordering::Release) & HELD == 0
     }
 
     /// Leads after a hand-over: the own operation first, whose bit is no longer in the word.
@@ -423,14 +423,15 @@ impl<T: Send> Combiner<T> {
     /// Makes one that waits the leader. Called by the holder when `try_release` has just failed.
     #[cold]
     fn hand_over(&self) {
-        // Relaxed: only the holder clears bits, so the one that made `try_release` fail is still there.
-        let pending = self.word.load(Ordering::Relaxed) & !HELD;
-        let next = bits(pending)
+        let waiting = self.take_lot();
+        let next = bits(waiting)
             .next()
             .expect("C2: a word that cannot be released has a bit set");
+        if waiting != next {
+            // Relaxed: the others' Release in `publish` heads a sequence that this step continues.
+            self.word.fetch_or(waiting & !next, Ordering::Relaxed);
+        }
         self.tallied(|tally| tally.hand_overs += 1);
-        // Acquire: pairs with the Release in `publish`; the slot.
-        self.word.fetch_and(!next, Ordering::Acquire);
         if let Some(parked) = self.slot(next).answer(Answer::Lead) {
             parked.unpark();
         }

@@ -32,6 +32,9 @@ const PARKED: u32 = 3;
 const DONE: u32 = 4;
 const LEAD: u32 = 5;
 
+/// A model goes straight to parking, which spinning would hide from it.
+const SPINS: bool = !cfg!(any(loom, shuttle));
+
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -123,7 +126,7 @@ impl<T> Slot<T> {
             if let Some(answer) = self.answered() {
                 return answer;
             }
-            if backoff.step() == Step::Park {
+            if !SPINS || backoff.step() == Step::Park {
                 break;
             }
         }

@@ -14,7 +14,7 @@
 //! # Orderings
 //! | access | order | pairs with |
 //! |---|---|---|
-//! | `last` store in `lengthen` | Release | the Acquire in `read`: the array, and the values copied into it |
+//! | `last` store in `lengthen` | Release | the Acquire in `array`: the array, and the values copied into it |
 //! | cells | Relaxed | nothing: a cell is one number, and coherence alone keeps it from going back |
 //! | from one owner to the next | | the Release and Acquire of `sync_base::Claim` |
 
@@ -62,10 +62,7 @@ impl Block {
 
     /// What cell `id` holds now; zero where the owner never reached it. Wait-free.
     pub(super) fn read(&self, id: usize) -> u64 {
-        // Acquire: pairs with the Release in `lengthen`; the array and what was copied into it.
-        let array = self.last.load(Ordering::Acquire);
-        // SAFETY: I3: a published array lives as long as the block, which `&self` borrows.
-        match unsafe { array.as_ref() } {
+        match self.array() {
             // Relaxed: one number, published to nobody; the callers join or accept a moment's lag.
             Some(array) if id < array.lines.len() * LINE => cell(&array.lines, id).load(Ordering::Relaxed),
             _ => 0,
@@ -74,10 +71,14 @@ impl Block {
 
     /// Cells reserved, replaced arrays not counted.
     pub(super) fn cells(&self) -> usize {
-        // Acquire: pairs with the Release in `lengthen`; the array.
+        self.array().map_or(0, |array| array.lines.len() * LINE)
+    }
+
+    fn array(&self) -> Option<&Array> {
+        // Acquire: pairs with the Release in `lengthen`; the array and what was copied into it.
         let array = self.last.load(Ordering::Acquire);
-        // SAFETY: I3, as in `read`.
-        unsafe { array.as_ref() }.map_or(0, |array| array.lines.len() * LINE)
+        // SAFETY: I3: a published array lives as long as the block, which `&self` borrows.
+        unsafe { array.as_ref() }
     }
 
     /// The owner's view, at least long enough for `id`.
@@ -112,7 +113,7 @@ impl Block {
             }
         }
         let array = Box::into_raw(Box::new(Array { lines, shorter }));
-        // Release: pairs with the Acquire in `read`; publishes the array and the copies in it.
+        // Release: pairs with the Acquire in `array`; publishes the array and the copies in it.
         self.last.store(array, Ordering::Release);
         array
     }

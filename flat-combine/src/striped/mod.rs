@@ -18,7 +18,7 @@
 //! | access | order | pairs with |
 //! |---|---|---|
 //! | `id` store | Release | the Acquire in `add`, `live`: `origin`, and (I2) that it was computed before any new add |
-//! | `taken` compare-exchange | AcqRel | itself, and the Acquire in `sum`: I4 |
+//! | `taken` compare-exchange | Release, Acquire on failure | itself, and the Acquire in `take` and `sum`: I4 |
 //! | cells, `overflow` | Relaxed | nothing: joining the adding thread, or any other edge from it, makes the add visible |
 
 mod block;
@@ -113,7 +113,7 @@ impl StripedCounter {
 
     /// What was added and not yet taken. Wait-free, O(greatest number of threads that ever counted at once).
     pub fn sum(&self) -> i64 {
-        // Acquire: pairs with the AcqRel in `take`; I4: the cells below are no older than those of the last take.
+        // Acquire: pairs with the Release in `take`; I4: the cells below are no older than those of the last take.
         let taken = self.taken.load(Ordering::Acquire);
         self.live().wrapping_sub(taken).cast_signed()
     }
@@ -127,15 +127,15 @@ impl StripedCounter {
     /// Hands out what was added since the last take, and starts again from zero. Each add is handed out exactly once,
     /// however many threads take. Lock-free, O(threads) a try.
     pub fn take(&self) -> i64 {
-        // Acquire: pairs with the AcqRel below; I4.
+        // Acquire: pairs with the Release below; I4.
         let mut taken = self.taken.load(Ordering::Acquire);
         loop {
             let live = self.live();
-            // AcqRel: pairs with itself and with the Acquire in `sum`; I3, I4. Acquire on failure: pairs with the
-            // same, for the next try.
+            // Release: pairs with the Acquire of the loads of `taken`; I3, I4. Acquire on failure: pairs with that
+            // Release, for the next try. The success needs none: it took the very value acquired before.
             match self
                 .taken
-                .compare_exchange(taken, live, Ordering::AcqRel, Ordering::Acquire)
+                .compare_exchange(taken, live, Ordering::Release, Ordering::Acquire)
             {
                 Ok(_) => return live.wrapping_sub(taken).cast_signed(),
                 Err(now) => taken = now,

@@ -1,0 +1,379 @@
+//! An exact counter: a plain atomic until contention is measured, then aggregating funnels, then plain again.
+//!
+//! # Protocol
+//! The counter *is* one atomic word; every way of adding ends in a read-modify-write of it. On the *plain* way a thread
+//! does that itself; on the *funnel* way (see `funnel`) a leader does it for a batch. Threads on either way may be mixed
+//! at any moment, so a switch needs no agreement: `way` is a hint, and no value of it, however stale, can make a
+//! result wrong. When to switch is decided by `policy`.
+//!
+//! # Invariants
+//! - N1: `value` is what the operations that took effect add up to, modulo 2^64.
+//! - N2: an operation takes effect at one read-modify-write of `value`, its own or its leader's.
+//!
+//! # Orderings
+//! Every operation on `value` acquires and releases, as does each hand-over in a funnel: what a thread did before an
+//! operation is visible to any thread whose operation came after it in the counter's order. `way` is Relaxed.
+
+mod flag;
+mod funnel;
+mod policy;
+
+use crate::made_once::MadeOnce;
+use crate::thread_number::thread_number;
+use funnel::{Funnel, Report};
+use policy::{Policy, SAMPLE_EVERY};
+use std::cell::Cell;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Instant;
+use sync_base::CachePadded;
+use sync_base::atomic::{AtomicU32, AtomicU64, Ordering};
+use sync_base::hint;
+use sync_base::sync::Mutex;
+
+/// How a [`Counter`] adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Way {
+    /// A plain atomic until contention is measured, a funnel while that is faster. The default.
+    #[default]
+    Adaptive,
+    /// Always a plain atomic.
+    Plain,
+    /// Always a funnel.
+    Funnel,
+}
+
+/// How often a [`Counter`] changed its way: see [`Counter::switches`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Switches {
+    /// From plain to funnel.
+    pub to_funnel: u64,
+    /// From funnel to plain.
+    pub to_plain: u64,
+}
+
+const FUNNEL: u32 = 1;
+const PINNED: u32 = 2;
+
+/// Counts exactly: each addition returns the value that it found.
+///
+/// # Consistency
+/// Linearizable, with the memory ordering of an `AcqRel` read-modify-write, on either way of adding and across
+/// switches between them. Previous values of `n` increments from any number of threads are a permutation of `0..n`.
+///
+/// # Arithmetic
+/// | form | past the end |
+/// |---|---|
+/// | [`fetch_add`](Self::fetch_add), [`fetch_sub`](Self::fetch_sub) | wraps modulo 2^64 |
+/// | [`checked_add`](Self::checked_add), [`checked_sub`](Self::checked_sub) | refused, nothing changes |
+/// | [`saturating_add`](Self::saturating_add), [`saturating_sub`](Self::saturating_sub) | stops at the end |
+/// | [`fetch_add_if_below`](Self::fetch_add_if_below) | refused above the limit |
+///
+/// The forms that may refuse or stop are compare-exchange loops on the word itself and take no funnel.
+///
+/// # Progress
+/// Plain additions are wait-free where the processor has an atomic add, the forms with a condition lock-free. In a
+/// funnel a thread waits for the leader of its batch: it spins, yields, then sleeps.
+///
+/// # When not to use it
+/// Where nobody needs the previous value or a limit: [`StripedCounter`](crate::StripedCounter) costs a fraction.
+///
+/// ```
+/// use flat_combine::Counter;
+/// static TICKET: Counter = Counter::new(0);
+/// let mut tickets: Vec<u64> = std::thread::scope(|scope| {
+///     let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| TICKET.fetch_add(1))).collect();
+///     threads.into_iter().map(|t| t.join().unwrap()).collect()
+/// });
+/// tickets.sort();
+/// assert_eq!(tickets, [0, 1, 2, 3]);
+///
+/// let budget = Counter::new(0); // bytes in use, never above 100
+/// assert_eq!(budget.fetch_add_if_below(90, 100), Ok(0));
+/// assert_eq!(budget.fetch_add_if_below(11, 100), Err(90));
+/// assert_eq!(budget.checked_sub(90), Ok(90));
+/// assert_eq!(budget.checked_sub(1), Err(0));
+/// ```
+pub struct Counter {
+    value: CachePadded<AtomicU64>,
+    way: CachePadded<AtomicU32>,
+    adapting: CachePadded<Adapting>,
+    funnel: MadeOnce<Funnel>,
+}
+
+#[derive(Debug)]
+struct Adapting {
+    policy: Mutex<Policy>,
+    to_funnel: AtomicU64,
+    to_plain: AtomicU64,
+}
+
+impl Counter {
+    /// Makes a counter. Allocates nothing before the first funnel.
+    #[cfg(not(loom))]
+    pub const fn new(value: u64) -> Self {
+        Self {
+            value: CachePadded::new(AtomicU64::new(value)),
+            way: CachePadded::new(AtomicU32::new(0)),
+            adapting: CachePadded::new(Adapting {
+                policy: Mutex::new(Policy::new()),
+                to_funnel: AtomicU64::new(0),
+                to_plain: AtomicU64::new(0),
+            }),
+            funnel: MadeOnce::new(),
+        }
+    }
+
+    /// Makes a counter.
+    #[cfg(loom)]
+    pub fn new(value: u64) -> Self {
+        Self {
+            value: CachePadded::new(AtomicU64::new(value)),
+            way: CachePadded::new(AtomicU32::new(0)),
+            adapting: CachePadded::new(Adapting {
+                policy: Mutex::new(Policy::new()),
+                to_funnel: AtomicU64::new(0),
+                to_plain: AtomicU64::new(0),
+            }),
+            funnel: MadeOnce::new(),
+        }
+    }
+
+    /// The value now. Wait-free.
+    #[inline]
+    pub fn load(&self) -> u64 {
+        // Acquire: pairs with the AcqRel of every operation on the counter.
+        self.value.load(Ordering::Acquire)
+    }
+
+    /// Adds, wrapping modulo 2^64, and returns the value before.
+    #[inline]
+    pub fn fetch_add(&self, count: u64) -> u64 {
+        // Relaxed: a hint; both ways give exact results and may be mixed.
+        if self.way.load(Ordering::Relaxed) & FUNNEL != 0 {
+            return self.add_by_funnel(count);
+        }
+        // AcqRel: pairs with every other operation on the counter.
+        let before = self.value.fetch_add(count, Ordering::AcqRel);
+        if sample_is_due() {
+            self.sample();
+        }
+        before
+    }
+
+    /// Subtracts, wrapping modulo 2^64, and returns the value before.
+    #[inline]
+    pub fn fetch_sub(&self, count: u64) -> u64 {
+        self.fetch_add(count.wrapping_neg())
+    }
+
+    /// Adds unless the result would be above `limit`. Nobody ever sees the counter above the limit on this account.
+    ///
+    /// # Errors
+    /// The value that left no room; nothing was added.
+    #[inline]
+    pub fn fetch_add_if_below(&self, count: u64, limit: u64) -> Result<u64, u64> {
+        self.update(|value| value.checked_add(count).filter(|sum| *sum <= limit))
+    }
+
+    /// Adds unless the result would be above `u64::MAX`.
+    ///
+    /// # Errors
+    /// The value found; nothing was added.
+    #[inline]
+    pub fn checked_add(&self, count: u64) -> Result<u64, u64> {
+        self.update(|value| value.checked_add(count))
+    }
+
+    /// Subtracts unless the result would be below 0.
+    ///
+    /// # Errors
+    /// The value found; nothing was subtracted.
+    #[inline]
+    pub fn checked_sub(&self, count: u64) -> Result<u64, u64> {
+        self.update(|value| value.checked_sub(count))
+    }
+
+    /// Adds, stopping at `u64::MAX`, and returns the value before.
+    #[inline]
+    pub fn saturating_add(&self, count: u64) -> u64 {
+        either(self.update(|value| Some(value.saturating_add(count))))
+    }
+
+    /// Subtracts, stopping at 0, and returns the value before.
+    #[inline]
+    pub fn saturating_sub(&self, count: u64) -> u64 {
+        either(self.update(|value| Some(value.saturating_sub(count))))
+    }
+
+    /// Puts another value in and returns the one before.
+    pub fn swap(&self, value: u64) -> u64 {
+        // AcqRel: pairs with every other operation on the counter.
+        self.value.swap(value, Ordering::AcqRel)
+    }
+
+    fn update(&self, new: impl Fn(u64) -> Option<u64>) -> Result<u64, u64> {
+        let mut value = self.load();
+        while let Some(new) = new(value) {
+            // AcqRel: pairs with every other operation on the counter. Acquire on failure: pairs with the same.
+            match self
+                .value
+                .compare_exchange_weak(value, new, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(before) => return Ok(before),
+                Err(now) => value = now,
+            }
+        }
+        Err(value)
+    }
+
+    /// Chooses the way of adding from here on. Operations already under way end as they began.
+    pub fn set_way(&self, way: Way) {
+        match way {
+            Way::Adaptive => {
+                // Relaxed: a hint.
+                self.way.fetch_and(!PINNED, Ordering::Relaxed);
+            }
+            Way::Plain => self.switch(false, PINNED),
+            Way::Funnel => self.switch(true, PINNED),
+        }
+    }
+
+    /// How often the way changed so far, by itself or by [`set_way`](Self::set_way).
+    pub fn switches(&self) -> Switches {
+        // Relaxed: tallies, read for show.
+        let read = |tally: &AtomicU64| tally.load(Ordering::Relaxed);
+        Switches {
+            to_funnel: read(&self.adapting.to_funnel),
+            to_plain: read(&self.adapting.to_plain),
+        }
+    }
+
+    fn switch(&self, funnel: bool, pinned: u32) {
+        // Relaxed: a hint.
+        let before = self
+            .way
+            .swap(if funnel { FUNNEL } else { 0 } | pinned, Ordering::Relaxed);
+        if (before & FUNNEL != 0) != funnel {
+            let tally = if funnel {
+                &self.adapting.to_funnel
+            } else {
+                &self.adapting.to_plain
+            };
+            // Relaxed: a tally.
+            tally.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_by_funnel(&self, count: u64) -> u64 {
+        let funnel = self.funnel.get_or_make(|| Funnel::new(groups()));
+        let report = |report| self.report(report);
+        funnel
+            .add(&self.value, count.cast_signed(), thread_number(), report)
+            // AcqRel: pairs with every other operation on the counter.
+            .unwrap_or_else(|| self.value.fetch_add(count, Ordering::AcqRel))
+    }
+
+    /// Looks whether others add at this very moment, and lets the policy decide.
+    #[cold]
+    #[inline(never)]
+    fn sample(&self) {
+        // Relaxed: a hint.
+        if self.way.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        // Relaxed: two glances at a number.
+        let first = self.value.load(Ordering::Relaxed);
+        (0..GLANCE_SPINS).for_each(|_| hint::spin_loop());
+        // Relaxed: as above.
+        let contended = self.value.load(Ordering::Relaxed) != first;
+        let Ok(mut policy) = self.adapting.policy.try_lock() else {
+            return;
+        };
+        if policy.plain_sample(thread_number(), contended, now_ns()) {
+            self.switch(true, 0);
+        }
+    }
+
+    #[cold]
+    fn report(&self, report: Report) {
+        // Relaxed: a hint.
+        if MODEL || self.way.load(Ordering::Relaxed) != FUNNEL {
+            return;
+        }
+        let Ok(mut policy) = self.adapting.policy.try_lock() else {
+            return;
+        };
+        if policy.funnel_report(report.batches, report.ops, now_ns()) {
+            policy.restart();
+            self.switch(false, 0);
+        }
+    }
+}
+
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Counter").field(&self.load()).finish()
+    }
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+/// A model has no clock and decides by itself when to switch.
+const MODEL: bool = cfg!(any(loom, shuttle));
+/// Spins between the two glances of a sample: about as long as one contended addition.
+const GLANCE_SPINS: u32 = 4;
+/// Cores that share an aggregator.
+const CORES_TO_A_GROUP: usize = 4;
+const GROUPS_MAX: usize = 8;
+
+sync_base::thread_local! {
+    static COUNTDOWN: Cell<u32> = const { Cell::new(SAMPLE_EVERY) };
+}
+
+/// Whether this thread's next sample is due: one operation in `SAMPLE_EVERY`, over all counters.
+#[inline]
+fn sample_is_due() -> bool {
+    if MODEL {
+        return false;
+    }
+    COUNTDOWN.with(|left| match left.get() {
+        0 => {
+            left.set(SAMPLE_EVERY);
+            true
+        }
+        more => {
+            left.set(more - 1);
+            false
+        }
+    })
+}
+
+fn groups() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if MODEL {
+        1
+    } else {
+        (cores / CORES_TO_A_GROUP).clamp(1, GROUPS_MAX)
+    }
+}
+
+/// Nanoseconds since the first call; for rates only.
+fn now_ns() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+fn either(result: Result<u64, u64>) -> u64 {
+    match result {
+        Ok(value) | Err(value) => value,
+    }
+}

@@ -1,0 +1,150 @@
+//! flat-combine's exact counter: batches of a funnel, additions past it, and switches between the two at any moment.
+//! Under loom an aggregator has two slots, so that its leader also has to wait for a free one.
+#![cfg(loom)]
+
+use flat_combine::{Counter, Way};
+use loom_tests::{Bounds, check};
+use sync_base::cell::UnsafeCell;
+use sync_base::sync::Arc;
+use sync_base::thread;
+
+const TWO: Bounds = Bounds {
+    threads: 3,
+    quick: 2,
+    deep: 3,
+};
+
+const THREE: Bounds = Bounds {
+    threads: 4,
+    quick: 1,
+    deep: 2,
+};
+
+/// Each thread increments so many times; the values found must be a permutation.
+fn permutation(ops: &[u64], way: Way, also: impl Fn(&Counter) + Send + 'static) {
+    let counter = Arc::new(Counter::new(0));
+    counter.set_way(way);
+    let threads: Vec<_> = ops
+        .iter()
+        .map(|&ops| {
+            let counter = Arc::clone(&counter);
+            thread::spawn(move || (0..ops).map(|_| counter.fetch_add(1)).collect::<Vec<_>>())
+        })
+        .collect();
+    also(&counter);
+    let mut found: Vec<u64> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+    found.sort_unstable();
+    let total = ops.iter().sum();
+    assert!(found.iter().copied().eq(0..total), "{found:?}");
+    assert_eq!(counter.load(), total);
+}
+
+#[test]
+fn previous_values_of_a_funnel_form_a_permutation() {
+    check("counter.funnel_two_threads", TWO, || {
+        permutation(&[2, 2], Way::Funnel, |_| ())
+    });
+}
+
+#[test]
+fn batches_of_three_and_a_slot_that_is_not_free_yet() {
+    check("counter.funnel_three_threads", THREE, || {
+        permutation(&[1, 2, 1], Way::Funnel, |_| ())
+    });
+}
+
+#[test]
+fn switching_while_both_ways_are_in_use_changes_no_result() {
+    check("counter.switch_to_funnel_and_back", TWO, || {
+        permutation(&[2, 1], Way::Plain, |counter| {
+            counter.set_way(Way::Funnel);
+            counter.set_way(Way::Plain);
+        });
+    });
+}
+
+#[test]
+fn an_operation_passes_on_what_was_done_before_it() {
+    struct Shared(UnsafeCell<u64>);
+    // SAFETY: written by the thread that drew 0, read by one that drew more; loom reports it if that is not ordered.
+    unsafe impl Sync for Shared {}
+    // SAFETY: as above.
+    unsafe impl Send for Shared {}
+    for way in [Way::Plain, Way::Funnel] {
+        check(
+            &format!("counter.acquires_and_releases_{way:?}"),
+            TWO,
+            move || {
+                let shared = Arc::new((Counter::new(0), Shared(UnsafeCell::new(0))));
+                shared.0.set_way(way);
+                let theirs = Arc::clone(&shared);
+                let writer = thread::spawn(move || {
+                    // SAFETY: the reader keeps away until the counter has moved.
+                    theirs.1.0.with_mut(|n| unsafe { *n = 5 });
+                    theirs.0.fetch_add(1);
+                });
+                let theirs = Arc::clone(&shared);
+                let reader = thread::spawn(move || {
+                    if theirs.0.fetch_add(10) % 10 == 1 {
+                        // SAFETY: the writer's addition came before, and its write before that.
+                        assert_eq!(theirs.1.0.with(|n| unsafe { *n }), 5);
+                    }
+                });
+                writer.join().unwrap();
+                reader.join().unwrap();
+            },
+        );
+    }
+}
+
+#[test]
+fn a_batch_passes_on_what_its_other_members_did_before() {
+    struct Shared(UnsafeCell<u64>);
+    // SAFETY: as in the model above.
+    unsafe impl Sync for Shared {}
+    // SAFETY: as above.
+    unsafe impl Send for Shared {}
+    check("counter.batch_acquires_and_releases", THREE, || {
+        let shared = Arc::new((Counter::new(0), Shared(UnsafeCell::new(0))));
+        shared.0.set_way(Way::Funnel);
+        let theirs = Arc::clone(&shared);
+        let writer = thread::spawn(move || {
+            // SAFETY: as in the model above.
+            theirs.1.0.with_mut(|n| unsafe { *n = 5 });
+            theirs.0.fetch_add(1);
+        });
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let theirs = Arc::clone(&shared);
+                thread::spawn(move || {
+                    if theirs.0.fetch_add(10) % 10 == 1 {
+                        // SAFETY: as in the model above.
+                        assert_eq!(theirs.1.0.with(|n| unsafe { *n }), 5);
+                    }
+                })
+            })
+            .collect();
+        writer.join().unwrap();
+        others.into_iter().for_each(|t| t.join().unwrap());
+    });
+}
+
+#[test]
+fn a_limit_holds_beside_subtractions_by_funnel() {
+    check("counter.limit_beside_funnel", TWO, || {
+        let used = Arc::new(Counter::new(2));
+        used.set_way(Way::Funnel);
+        let theirs = Arc::clone(&used);
+        let giving = thread::spawn(move || theirs.fetch_sub(1));
+        let theirs = Arc::clone(&used);
+        let taking = thread::spawn(move || {
+            let taken = (0..2).filter(|_| theirs.fetch_add_if_below(1, 2).is_ok()).count() as u64;
+            assert!(theirs.load() <= 2);
+            taken
+        });
+        giving.join().unwrap();
+        let taken = taking.join().unwrap();
+        assert!(taken <= 1);
+        assert_eq!(used.load(), 1 + taken);
+    });
+}
