@@ -104,13 +104,13 @@ impl<T: Plain> SeqLock<T> {
     /// meanwhile. Safe in a signal handler, even one that interrupts the writer.
     #[inline]
     pub fn try_read(&self) -> Option<T> {
-        // Acquire: pairs with the Release in `Writer::write`; I3.
+        // Acquire: pairs with the Release in `publish`; I3.
         let before = self.sequence.load(Ordering::Acquire);
         if before & 1 == 1 {
             return None;
         }
         let value = self.words.load();
-        // Acquire: pairs with the fence(Release) in `Writer::write`. Words of a later write were copied: then the load
+        // Acquire: pairs with the fence(Release) in `publish`. Words of a later write were copied: then the load
         // below sees its odd number, or a later one. None were: then whatever the load below sees, the copy is whole.
         fence(Ordering::Acquire);
         // Relaxed: ordered by the fence.
@@ -153,6 +153,28 @@ impl<T: Plain> SeqLock<T> {
             hint::spin_loop();
         }
         None
+    }
+
+    /// Publishes a value on behalf of the holder of the turn (I1).
+    #[inline(always)]
+    pub(crate) fn publish(&self, value: &T) {
+        // Relaxed: I1: this thread or one that it synchronised with stored it.
+        let even = self.sequence.load(Ordering::Relaxed);
+        debug_assert!(even & 1 == 0, "I1: the last write ended");
+        // Relaxed: ordered before the words by the fence.
+        self.sequence.store(even.wrapping_add(1), Ordering::Relaxed);
+        // Release: pairs with the fence(Acquire) in `try_read`. A reader that saw a word stored below sees the
+        // odd number after its fence; one that saw none is none the wiser and loses nothing.
+        fence(Ordering::Release);
+        self.words.store(value);
+        // Release: pairs with the first, Acquire load in `try_read`; publishes the words.
+        self.sequence.store(even.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Reads what was last published on behalf of the holder of the turn (I1): nobody else writes.
+    #[inline(always)]
+    pub(crate) fn published(&self) -> T {
+        self.words.load()
     }
 
     /// Becomes the writer, waiting while somebody else is: spins a little, yields a little, then sleeps.
@@ -220,24 +242,13 @@ impl<T: Plain, P: Hold<Target = SeqLock<T>>> Writer<P> {
     /// Publishes a value. Wait-free: two stores beside the words.
     #[inline]
     pub fn write(&mut self, value: T) {
-        let lock = &*self.held;
-        // Relaxed: I1: this thread or one that it synchronised with stored it.
-        let even = lock.sequence.load(Ordering::Relaxed);
-        debug_assert!(even & 1 == 0, "I1: the last write ended");
-        // Relaxed: ordered before the words by the fence.
-        lock.sequence.store(even.wrapping_add(1), Ordering::Relaxed);
-        // Release: pairs with the fence(Acquire) in `SeqLock::try_read`. A reader that saw a word stored below sees the
-        // odd number after its fence; one that saw none is none the wiser and loses nothing.
-        fence(Ordering::Release);
-        lock.words.store(&value);
-        // Release: pairs with the first, Acquire load in `SeqLock::try_read`; publishes the words.
-        lock.sequence.store(even.wrapping_add(2), Ordering::Release);
+        self.held.publish(&value);
     }
 
     /// Reads what was last published. Wait-free: nobody else writes.
     #[inline]
     pub fn get(&self) -> T {
-        self.held.words.load()
+        self.held.published()
     }
 
     /// Changes a copy of the value and publishes it. If `change` panics nothing is published: readers keep seeing the

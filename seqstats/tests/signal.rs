@@ -49,9 +49,7 @@ fn c3_reader_in_a_signal_handler_is_never_torn_and_never_hangs() {
         let mut latch = LatchWriter::try_claim(&LATCH).expect("the only writer");
         let mut i = 0;
         // Relaxed: tallies of one thread. Bounded, in case signals never interrupt a write of this build.
-        while (REFUSED.load(Ordering::Relaxed) < 5 || READS.load(Ordering::Relaxed) < 300)
-            && i < 20_000_000
-        {
+        while (REFUSED.load(Ordering::Relaxed) < 5 || READS.load(Ordering::Relaxed) < 300) && i < 20_000_000 {
             i += 1;
             lock.write([i; 64]);
             latch.write([i; 64]);

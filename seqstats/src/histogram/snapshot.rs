@@ -166,6 +166,16 @@ impl<const BUCKETS: usize> HistogramSnapshot<BUCKETS> {
         difference
     }
 
+    /// Takes `part`, which was merged into `self` once, out again. O(`BUCKETS`).
+    pub(crate) fn remove(&mut self, part: &Self) {
+        let max = self.max;
+        for (mine, theirs) in self.buckets.iter_mut().zip(&part.buckets) {
+            *mine = mine.wrapping_sub(*theirs);
+        }
+        self.count = self.count.wrapping_sub(part.count);
+        self.bound_max(max);
+    }
+
     /// The filled buckets from low to high, each as its middle and its count.
     pub fn filled(&self) -> impl Iterator<Item = (u64, u64)> {
         self.buckets

@@ -3,8 +3,8 @@
 use super::gate::Gate;
 use super::ring::{Displaced, Ring};
 use super::{Closed, Drops, Overrun, PopError, PushError, Pushed};
-use crate::CachePadded;
 use crate::atomic::{AtomicU64, Ordering};
+use crate::{Backoff, CachePadded, Step, thread};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -122,6 +122,7 @@ impl<T> Queue<T> {
     }
 
     fn push_displacing(&self, mut value: T) -> Result<Pushed<T>, Closed<T>> {
+        let mut backoff = Backoff::new();
         loop {
             value = match self.ring.displace(value) {
                 Displaced::Retry(value) => value,
@@ -143,6 +144,10 @@ impl<T> Queue<T> {
                 Err(PushError::Closed(value)) => return Err(Closed(value)),
                 Err(PushError::Full(value)) => value,
             };
+            // Still full, and the oldest value is being written or taken by a thread that needs the processor only.
+            if backoff.step() == Step::Park {
+                thread::yield_now();
+            }
         }
     }
 

@@ -1,0 +1,257 @@
+//! sync-base's queues of many producers: positions have one owner, drops are counted, a close strands nothing.
+#![cfg(loom)]
+
+use loom_tests::{Bounds, check};
+use std::collections::VecDeque;
+use sync_base::queue::{Overrun, PopError, PushError, Pushed, mpmc::Queue, mpsc};
+use sync_base::sync::Arc;
+use sync_base::thread;
+
+const THREE: Bounds = Bounds {
+    threads: 4,
+    quick: 2,
+    deep: 3,
+};
+const TWO: Bounds = Bounds {
+    threads: 3,
+    quick: 3,
+    deep: 4,
+};
+
+/// Loom reports an `Arc` that is never dropped.
+fn value(v: u64) -> Arc<u64> {
+    Arc::new(v)
+}
+
+fn drain(queue: &Queue<Arc<u64>>) -> Vec<u64> {
+    std::iter::from_fn(|| queue.try_pop().ok()).map(|v| *v).collect()
+}
+
+#[test]
+fn b11_two_producers_never_share_a_slot() {
+    check("mpmc.two_producers", THREE, || {
+        let queue = Arc::new(Queue::new(1, Overrun::DropNewest));
+        let producers: Vec<_> = (1..=2)
+            .map(|i| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || queue.try_push(value(i)).is_ok())
+            })
+            .collect();
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || theirs.try_pop().ok().map(|v| *v));
+        let pushed = producers
+            .into_iter()
+            .map(|p| p.join().unwrap())
+            .filter(|ok| *ok)
+            .count();
+        let mut got: Vec<u64> = consumer.join().unwrap().into_iter().collect();
+        got.extend(drain(&queue));
+        got.sort_unstable();
+        got.dedup();
+        assert_eq!(got.len(), pushed);
+        assert!(pushed >= 1);
+    });
+}
+
+#[test]
+fn b11_two_consumers_never_take_the_same_value() {
+    check("mpmc.two_consumers", THREE, || {
+        let queue = Arc::new(Queue::new(2, Overrun::DropNewest));
+        queue.try_push(value(1)).unwrap();
+        let consumers: Vec<_> = (0..2)
+            .map(|_| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || queue.try_pop().ok().map(|v| *v))
+            })
+            .collect();
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || (2..=3).filter(|i| theirs.try_push(value(*i)).is_ok()).count());
+        let mut got: Vec<u64> = consumers.into_iter().filter_map(|c| c.join().unwrap()).collect();
+        let pushed = producer.join().unwrap();
+        got.extend(drain(&queue));
+        got.sort_unstable();
+        assert!(got.is_sorted_by(|a, b| a < b), "taken twice: {got:?}");
+        assert_eq!(got.len(), pushed + 1);
+    });
+}
+
+#[test]
+fn b11_slot_of_the_next_lap_waits_for_the_last_reader() {
+    check("mpmc.laps", TWO, || {
+        let queue = Arc::new(Queue::new(1, Overrun::DropNewest));
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || (1..=3).filter(|i| theirs.try_push(value(*i)).is_ok()).count());
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || {
+            (0..2)
+                .filter_map(|_| theirs.try_pop().ok())
+                .map(|v| *v)
+                .collect::<Vec<_>>()
+        });
+        let pushed = producer.join().unwrap();
+        let mut got = consumer.join().unwrap();
+        got.extend(drain(&queue));
+        assert!(got.is_sorted_by(|a, b| a < b), "{got:?}");
+        assert_eq!(got.len(), pushed);
+    });
+}
+
+#[test]
+fn a8_displaced_values_are_handed_out_once_and_counted() {
+    check("mpmc.drop_oldest", THREE, || {
+        let queue = Arc::new(Queue::new(1, Overrun::DropOldest));
+        let producers: Vec<_> = (1..=2)
+            .map(|i| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || match queue.push(value(i)).expect("open") {
+                    Pushed::Stored => None,
+                    Pushed::DroppedOldest(v) | Pushed::DroppedNewest(v) => Some(*v),
+                })
+            })
+            .collect();
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || theirs.try_pop().ok().map(|v| *v));
+        let mut got: Vec<u64> = producers.into_iter().filter_map(|p| p.join().unwrap()).collect();
+        assert_eq!(queue.drops().oldest, got.len() as u64);
+        got.extend(consumer.join().unwrap());
+        got.extend(drain(&queue));
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    });
+}
+
+#[test]
+fn a8_sleepers_on_both_sides_are_woken() {
+    check("mpmc.sleepers", TWO, || {
+        let queue = Arc::new(Queue::new(1, Overrun::Block));
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || {
+            for i in 1..=2 {
+                assert!(matches!(theirs.push(i), Ok(Pushed::Stored)));
+            }
+            theirs.close();
+        });
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || std::iter::from_fn(|| theirs.pop()).collect::<Vec<u64>>());
+        producer.join().unwrap();
+        assert_eq!(consumer.join().unwrap(), [1, 2]);
+    });
+}
+
+#[test]
+fn a8_push_beside_a_close_is_popped_or_handed_back() {
+    check("mpmc.close", THREE, || {
+        let queue = Arc::new(Queue::new(1, Overrun::DropNewest));
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || match theirs.try_push(value(1)) {
+            Ok(()) => 1,
+            Err(PushError::Closed(_)) => 0,
+            Err(PushError::Full(_)) => unreachable!("nothing else is pushed"),
+        });
+        let theirs = Arc::clone(&queue);
+        let closer = thread::spawn(move || theirs.close());
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || {
+            for _ in 0..2 {
+                match theirs.try_pop() {
+                    Ok(_) => return Some(1),
+                    Err(PopError::Empty) => {}
+                    Err(PopError::Closed) => return Some(0),
+                }
+            }
+            None
+        });
+        let pushed = producer.join().unwrap();
+        closer.join().unwrap();
+        match consumer.join().unwrap() {
+            Some(popped) => assert_eq!(popped, pushed, "closed was said while a value was to come"),
+            None => assert_eq!(drain(&queue).len(), pushed),
+        }
+    });
+}
+
+#[test]
+fn a8_displacing_beside_a_close_strands_nothing() {
+    check("mpmc.drop_oldest_close", THREE, || {
+        let queue = Arc::new(Queue::new(1, Overrun::DropOldest));
+        queue.try_push(value(1)).unwrap();
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || theirs.push(value(2)).is_ok());
+        let theirs = Arc::clone(&queue);
+        let closer = thread::spawn(move || theirs.close());
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || theirs.try_pop().map(|v| *v));
+        let stored = producer.join().unwrap();
+        closer.join().unwrap();
+        let popped = consumer.join().unwrap();
+        let rest = drain(&queue);
+        assert_eq!(rest.contains(&2) || popped == Ok(2), stored);
+        if popped == Err(PopError::Closed) {
+            assert!(rest.is_empty(), "closed was said while a value was to come");
+        }
+    });
+}
+
+#[test]
+fn a8_batches_take_neighbouring_positions_once() {
+    check("mpmc.batches", THREE, || {
+        let queue = Arc::new(Queue::new(2, Overrun::DropNewest));
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || {
+            let mut values = VecDeque::from([value(1), value(2)]);
+            theirs.push_batch(&mut values).expect("open")
+        });
+        let theirs = Arc::clone(&queue);
+        let other = thread::spawn(move || usize::from(theirs.try_push(value(3)).is_ok()));
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || {
+            let mut got = Vec::new();
+            theirs.pop_batch(&mut got, 2);
+            got.iter().map(|v| **v).collect::<Vec<_>>()
+        });
+        let pushed = producer.join().unwrap() + other.join().unwrap();
+        let mut got = consumer.join().unwrap();
+        got.extend(drain(&queue));
+        let batch: Vec<u64> = got.iter().copied().filter(|v| *v < 3).collect();
+        assert!(batch.is_sorted_by(|a, b| a < b), "{got:?}");
+        got.sort_unstable();
+        got.dedup();
+        assert_eq!(got.len(), pushed);
+    });
+}
+
+#[test]
+fn a8_mpsc_ends_after_the_last_push_of_the_last_sender() {
+    check("mpsc.close", THREE, || {
+        let (tx, mut rx) = mpsc::channel(2, Overrun::DropNewest);
+        let senders: Vec<_> = (1..=2)
+            .map(|i| {
+                let tx = tx.clone();
+                thread::spawn(move || assert!(matches!(tx.push(value(i)), Ok(Pushed::Stored))))
+            })
+            .collect();
+        drop(tx);
+        let receiver = thread::spawn(move || std::iter::from_fn(|| rx.pop()).map(|v| *v).sum::<u64>());
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        assert_eq!(receiver.join().unwrap(), 3);
+    });
+}
+
+#[test]
+fn a8_mpsc_lone_consumer_needs_no_exchange() {
+    check("mpsc.laps", TWO, || {
+        let (tx, mut rx) = mpsc::channel(1, Overrun::DropNewest);
+        let sender = thread::spawn(move || (1..=3).filter(|i| tx.try_push(value(*i)).is_ok()).count());
+        let receiver = thread::spawn(move || {
+            let got: Vec<u64> = (0..2).filter_map(|_| rx.try_pop().ok()).map(|v| *v).collect();
+            (got, rx)
+        });
+        let pushed = sender.join().unwrap();
+        let (mut got, mut rx) = receiver.join().unwrap();
+        got.extend(std::iter::from_fn(|| rx.pop()).map(|v| *v));
+        assert!(got.is_sorted_by(|a, b| a < b), "{got:?}");
+        assert_eq!(got.len(), pushed);
+    });
+}
