@@ -3,14 +3,16 @@
 mod backend;
 pub mod buffer;
 mod error;
+mod exec;
 pub mod op;
 mod ring;
 mod sys;
 
 pub use error::{Error, ErrorKind, Rejected, SetupError};
+pub use exec::block_on;
 pub use ring::{
     CLOSURE_BYTES, Carrier, Core, Done, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, Operation, Options,
-    Outcome, Ring, RingStats, StatsHandle, Taken, Token, Totals, block_on, totals,
+    Outcome, Ring, RingStats, StatsHandle, Taken, Token, Totals, totals,
 };
 pub use sys::abi;
 pub use sys::ladder::{Refusal, RingInfo, Rung};

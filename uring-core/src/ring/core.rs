@@ -61,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) batch_ns: u64,
     /// Slots of the registered files given out; each is given out once.
     pub(crate) files_used: u32,
+    pub(crate) has_slab: bool,
     pub(crate) stats: Publisher,
     pub(crate) lot: [Cqe; LOT],
     pub(crate) ledger: Ledger,
@@ -98,6 +99,7 @@ impl Core {
                 closing: false,
                 batch_ns: 0,
                 files_used: 0,
+                has_slab: false,
                 stats: Publisher::new(),
                 lot: [Cqe::default(); LOT],
                 ledger: Ledger::new(),

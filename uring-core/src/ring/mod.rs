@@ -3,7 +3,6 @@
 //! [`Ring`] may move from thread to thread between calls, [`LocalRing`] stays on the one that made it and is faster for
 //! it. Both have the same operations, those of [`Core`].
 
-mod block_on;
 mod callback;
 mod clock;
 pub(crate) mod core;
@@ -20,7 +19,6 @@ mod token;
 mod turn;
 
 pub use self::core::Core;
-pub use block_on::block_on;
 pub use future::Op;
 pub use operation::{Multishot, Operation, Outcome};
 pub use options::{Carrier, Options};
@@ -220,11 +218,9 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
             format_args!("depth {depth}: choose 1 to 16384"),
         ));
     }
-    let sq_entries = options
-        .sq_entries
-        .unwrap_or(depth)
-        .clamp(4, 32768)
-        .next_power_of_two();
+    // One entry more than operations, so that a cancellation finds room beside as many as may be queued.
+    let sq_entries = options.sq_entries.unwrap_or(depth + 1);
+    let sq_entries = sq_entries.clamp(4, 32768).next_power_of_two();
     let wish = Wish {
         sq_entries,
         // A completion of its own for each operation, and one for its cancellation or its linked timeout.

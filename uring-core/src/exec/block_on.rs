@@ -1,10 +1,8 @@
 //! The simplest executor: one future, one ring.
 
-use super::core::Core;
-use super::options::Options;
-use super::{LocalRing, OpId};
 use crate::error::{Error, SetupError};
-use crate::op::Read;
+use crate::op::{IoFd, Read, Target};
+use crate::ring::{Core, LocalRing, OpId, Options};
 use std::fs::File;
 use std::future::Future;
 use std::io::Write;
@@ -98,8 +96,8 @@ impl Drop for Listening<'_> {
 
 struct BellFd(Arc<Bell>);
 
-impl crate::op::IoFd for BellFd {
-    fn target(&self) -> crate::op::Target {
+impl IoFd for BellFd {
+    fn target(&self) -> Target {
         self.0.event.target()
     }
 }

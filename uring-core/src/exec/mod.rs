@@ -1,0 +1,5 @@
+//! Running futures on a ring.
+
+mod block_on;
+
+pub use block_on::block_on;
