@@ -11,8 +11,8 @@ mod sys;
 pub use error::{Error, ErrorKind, Rejected, SetupError};
 pub use exec::block_on;
 pub use ring::{
-    CLOSURE_BYTES, Carrier, Core, Done, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, Operation, Options,
-    Outcome, Ring, RingStats, StatsHandle, Taken, Token, Totals, totals,
+    CLOSURE_BYTES, Carrier, Core, Done, Items, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, Operation,
+    Options, Outcome, Ring, RingStats, StatsHandle, Taken, Token, Totals, totals,
 };
 pub use sys::abi;
 pub use sys::ladder::{Refusal, RingInfo, Rung};

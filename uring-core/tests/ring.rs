@@ -287,8 +287,6 @@ fn d7_forgotten_future_is_safe_and_given_back_at_ring_drop() {
     assert_eq!(drops.load(Ordering::SeqCst), 1);
 }
 
-
-
 #[test]
 fn d7_ring_drop_with_reads_outstanding_frees_every_buffer_once() {
     let drops = Arc::new(AtomicUsize::new(0));

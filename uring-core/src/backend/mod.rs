@@ -59,7 +59,7 @@ pub(crate) trait Backend: Send {
     /// Tells the kernel about buffers that live until the ring is gone.
     ///
     /// # Safety
-    /// Each range stays valid and unmoved until [`Backend::tombstone`]'s descriptor closes or the call that unregisters.
+    /// Each range stays valid and unmoved until the carrier is entirely gone ([`Backend::tombstone`]).
     unsafe fn register_buffers(&mut self, ranges: &[libc::iovec]) -> io::Result<()>;
 
     /// Puts a descriptor in a slot of the registered files, or clears the slot with -1.
@@ -71,11 +71,8 @@ pub(crate) trait Backend: Send {
     /// Tells the kernel about a ring of provided buffers.
     ///
     /// # Safety
-    /// `ring` names `entries` entries that stay valid until the carrier is gone or `unregister_buf_ring` returned.
+    /// `ring` names `entries` entries that stay valid until the carrier is entirely gone.
     unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()>;
-
-    /// Takes a ring of provided buffers back.
-    fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()>;
 
     /// Leaves a descriptor with the carrier that it closes when it is entirely gone: no memory is touched afterwards.
     fn tombstone(&mut self, fd: RawFd) -> io::Result<()>;

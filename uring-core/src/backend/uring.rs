@@ -255,10 +255,6 @@ impl Backend for Uring {
         }
     }
 
-    fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
-        self.submitter.unregister_buf_ring(group)
-    }
-
     fn tombstone(&mut self, fd: RawFd) -> io::Result<()> {
         let slot = self
             .tombstone_slot

@@ -38,7 +38,10 @@ pub struct FixedBuf {
 impl RegisteredSlab {
     /// Leases a free slot; `None` when all are leased. Lock-free, allocates nothing.
     pub fn lease(&self) -> Option<FixedBuf> {
-        Some(FixedBuf { slot: self.slab.claim()?, registration: self.registration })
+        Some(FixedBuf {
+            slot: self.slab.claim()?,
+            registration: self.registration,
+        })
     }
 
     /// The slots that are free now.
@@ -60,14 +63,23 @@ impl Core {
             return Err(Error::of(ErrorKind::WouldBlock).explain("a ring has one registered slab"));
         }
         let (start, len) = slab.region();
-        let range = libc::iovec { iov_base: start.as_ptr().cast(), iov_len: len };
+        let range = libc::iovec {
+            iov_base: start.as_ptr().cast(),
+            iov_len: len,
+        };
         // The ring keeps the slab until the kernel is done with it, whatever happens below.
         inner.keep_alive.push(Box::new(slab.clone()));
         // SAFETY: the slab is kept alive with the ring, and its region never moves.
         let done = unsafe { inner.backend_mut().register_buffers(&[range]) };
         done.map_err(|error| told(error.into()))?;
         inner.has_slab = true;
-        Ok(RegisteredSlab { slab, registration: Registration { ring: self.id, index: 0 } })
+        Ok(RegisteredSlab {
+            slab,
+            registration: Registration {
+                ring: self.id,
+                index: 0,
+            },
+        })
     }
 }
 

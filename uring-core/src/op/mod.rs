@@ -5,9 +5,19 @@
 //! every path.
 
 mod file;
+mod fs;
+mod net;
 mod nop;
+mod poll;
+mod raw;
 mod target;
+mod time;
 
 pub use file::{Read, Write};
+pub use fs::{Close, Fsync, Open};
+pub use net::{Accept, Connect, Recv, RecvLeased, Send};
 pub use nop::Nop;
+pub use poll::Poll;
+pub use raw::Raw;
 pub use target::{FixedFd, IoFd, Target};
+pub use time::{Timeout, Within};

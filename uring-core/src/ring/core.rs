@@ -8,17 +8,17 @@ use super::ledger::Ledger;
 use super::operation::{ContVtable, Erased, OpVtable, Operation, Outcome};
 use super::options::Options;
 use super::stats::{Publisher, StatsHandle};
-use super::table::{CANCEL_WANTED, List, OpId, State, Style, Table};
+use super::table::{CANCEL_WANTED, FIXED, Hot, List, OpId, State, Style, Table};
 use super::token::Token;
 use crate::backend::{Backend, LOT};
 use crate::error::{Error, ErrorKind, Rejected};
-use crate::sys::abi::{Cqe, Sqe};
+use crate::sys::abi::{self, Cqe, Sqe};
 use crate::sys::fork::Token as ForkToken;
 use crate::sys::ladder::RingInfo;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 use sync_base::atomic::{AtomicU32, Ordering};
 
@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) dispatch: List,
     /// Operations in flight whose cancellation has not been submitted.
     pub(crate) cancels: List,
-    /// Completions of multishot operations to be seen to, oldest first.
+    /// Completions that are not the last of their operation, to be seen to, oldest first.
     pub(crate) shots: VecDeque<(u32, u32, Outcome)>,
     /// Completions that may still come, one of each submission: never more than the completion queue holds.
     pub(crate) credits_used: u32,
@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     /// Slots of the registered files given out; each is given out once.
     pub(crate) files_used: u32,
     pub(crate) has_slab: bool,
+    /// Groups of provided buffers so far; the next one's number.
+    pub(crate) groups: u16,
     pub(crate) stats: Publisher,
     pub(crate) lot: [Cqe; LOT],
     pub(crate) ledger: Ledger,
@@ -100,6 +102,7 @@ impl Core {
                 batch_ns: 0,
                 files_used: 0,
                 has_slab: false,
+                groups: 0,
                 stats: Publisher::new(),
                 lot: [Cqe::default(); LOT],
                 ledger: Ledger::new(),
@@ -244,6 +247,37 @@ impl Core {
         Ok(())
     }
 
+    /// Asks that everything in flight on this descriptor be cancelled; returns how many operations that is.
+    ///
+    /// # Errors
+    /// Only in a forked child.
+    pub fn cancel_fd(&self, fd: BorrowedFd<'_>) -> Result<usize, Error> {
+        let number = fd.as_raw_fd();
+        self.cancel_where(|hot| hot.fd == number && hot.flags & FIXED == 0)
+    }
+
+    /// Asks that everything in flight be cancelled; returns how many operations that is.
+    ///
+    /// # Errors
+    /// Only in a forked child.
+    pub fn cancel_all(&self) -> Result<usize, Error> {
+        self.cancel_where(|_| true)
+    }
+
+    fn cancel_where(&self, wanted: impl Fn(&Hot) -> bool) -> Result<usize, Error> {
+        self.check()?;
+        let mut inner = self.state.borrow_mut();
+        let mut count = 0;
+        for slot in inner.table.occupied() {
+            let hot = inner.table.hot(slot);
+            if hot.state == State::InFlight && wanted(hot) {
+                inner.want_cancel(slot);
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     /// Lets go of an operation: it is cancelled, and what it owns is dropped on its last completion.
     ///
     /// # Errors
@@ -328,6 +362,9 @@ impl Inner {
         hot.style = style;
         hot.opcode = entry.opcode;
         hot.fd = entry.fd;
+        if entry.flags & abi::SQE_FIXED_FILE != 0 {
+            hot.flags |= FIXED;
+        }
         hot.len = entry.len;
         hot.addr = entry.addr;
         hot.op = Some(op);

@@ -14,6 +14,7 @@ mod options;
 mod reaper;
 mod shut;
 mod stats;
+mod stream;
 mod table;
 mod token;
 mod turn;
@@ -23,6 +24,7 @@ pub use future::Op;
 pub use operation::{Multishot, Operation, Outcome};
 pub use options::{Carrier, Options};
 pub use stats::{LATENCY_BUCKETS, RingStats, StatsHandle, Totals, totals};
+pub use stream::Items;
 pub use table::{CLOSURE_BYTES, OpId};
 pub use token::{Done, Taken, Token};
 

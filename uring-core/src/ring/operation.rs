@@ -76,6 +76,11 @@ pub unsafe trait Operation: sealed::Sealed + Send + Sized + 'static {
         None
     }
 
+    /// The result is there, and only memory is still in use (the first half of a zero-copy send): lets go of the rest.
+    ///
+    /// A descriptor kept any longer could keep the very socket open whose end would release the memory.
+    fn half_done(&mut self) {}
+
     /// Makes the output of the last completion. Whatever it brought (a descriptor, a buffer) is owned by the output, so
     /// that dropping the output gives it back.
     fn finish(self, outcome: Outcome) -> Self::Output;
@@ -101,6 +106,8 @@ pub(crate) struct OpVtable {
     pub(crate) discard: unsafe fn(*mut u8, Outcome),
     /// Makes the item of one completion of several and drops it. The operation stays.
     pub(crate) discard_shot: unsafe fn(*mut u8, Outcome),
+    /// Calls [`Operation::half_done`].
+    pub(crate) half_done: unsafe fn(*mut u8),
     /// Drops the operation where it is.
     pub(crate) drop: unsafe fn(*mut u8),
     /// The operation has several completions, each an item.
@@ -128,6 +135,7 @@ impl<O: Operation> Erased for O {
         type_id: TypeId::of::<O>,
         discard: discard::<O>,
         discard_shot: no_shots,
+        half_done: half_done::<O>,
         drop: drop_op::<O>,
         multishot: false,
     };
@@ -141,6 +149,7 @@ impl<O: Multishot> Shots<O> {
         type_id: TypeId::of::<O>,
         discard: discard_item::<O>,
         discard_shot: discard_shot::<O>,
+        half_done: half_done::<O>,
         drop: drop_op::<O>,
         multishot: true,
     };
@@ -167,6 +176,13 @@ unsafe fn discard_item<O: Multishot>(at: *mut u8, outcome: Outcome) {
 unsafe fn discard_shot<O: Multishot>(at: *mut u8, outcome: Outcome) {
     // SAFETY: the caller's promise, and the contract of `Multishot::item`.
     drop(unsafe { &mut *at.cast::<O>() }.item(outcome));
+}
+
+/// # Safety
+/// `at` holds an `O`, of which the kernel uses only what `half_done` leaves alone.
+unsafe fn half_done<O: Operation>(at: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { &mut *at.cast::<O>() }.half_done();
 }
 
 unsafe fn no_shots(_: *mut u8, _: Outcome) {}

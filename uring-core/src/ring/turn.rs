@@ -49,6 +49,10 @@ impl Inner {
         self.queue_cancels();
         self.batch_ns = 0;
         // Without SUBMIT_ALL the kernel stops behind an entry that it refuses, so one call may not pass them all on.
+        if self.backend().info().sqpoll {
+            // The kernel's thread takes them in its own time; all that is to do is to see that it is awake.
+            return self.enter(0, None);
+        }
         while self.backend_mut().queued() > 0 {
             let before = self.backend_mut().queued();
             self.enter(0, None)?;
@@ -68,6 +72,10 @@ impl Inner {
     pub(crate) fn turn(&mut self, want: u32, timeout: Duration) -> Result<u32, Error> {
         self.queue_cancels();
         let mut done = self.collect();
+        if self.cancels.len() > 0 {
+            // The queue was full: what is in it goes first, or the wait below might be for what has yet to be cancelled.
+            let _ = self.flush();
+        }
         let in_kernel = self.in_kernel();
         let want = want.saturating_sub(done).min(in_kernel);
         let mut entered = Ok(());
@@ -75,7 +83,7 @@ impl Inner {
             self.batch_ns = 0;
             entered = self.enter(want, (want > 0).then_some(timeout));
             done += self.collect();
-            if entered.is_ok() && self.backend_mut().queued() > 0 {
+            if entered.is_ok() && self.backend_mut().queued() > 0 && !self.backend().info().sqpoll {
                 entered = self.flush();
                 done += self.collect();
             }
@@ -190,6 +198,7 @@ impl Inner {
             } else {
                 hot.outcome = outcome;
                 hot.flags |= RESULT_SEEN;
+                self.shots.push_back((slot, generation, outcome));
             }
             return false;
         }
