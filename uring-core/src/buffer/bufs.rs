@@ -1,6 +1,6 @@
 //! The contract of a buffer: owned memory that stays where it is.
 
-use pooled_vec::{AlignedBuf, PooledVec};
+use pooled_vec::{AlignedBuf, PooledVec, SlabBuf};
 use std::ops::{Bound, RangeBounds};
 
 /// Where the kernel knows a buffer already: ring and index.
@@ -67,6 +67,7 @@ shared! {
     Box<[u8]>: "the heap block is the box's own";
     PooledVec: "the heap block is the vector's own and moves only when it is touched";
     AlignedBuf: "the block is the buffer's own";
+    SlabBuf: "the slot is the lease's own, and the lease keeps the slab";
     &'static [u8]: "they live as long as the program and are never written";
     &'static str: "they live as long as the program and are never written";
     std::sync::Arc<[u8]>: "the block is shared and never written while it is";
@@ -109,7 +110,7 @@ macro_rules! fixed_length {
         }
     )*};
 }
-fixed_length!(Box<[u8]>, AlignedBuf);
+fixed_length!(Box<[u8]>, AlignedBuf, SlabBuf);
 
 /// A part of a buffer, which it owns.
 ///

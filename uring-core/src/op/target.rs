@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::ring::Core;
 use crate::sys::abi::{self, Sqe};
+use epoch_fdtable::{Reclaim, Shared};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -58,6 +59,13 @@ impl<T: AsFd + Send + Sync + 'static> IoFd for Arc<T> {
     }
 }
 
+impl<T: AsFd + Send + Sync + 'static, R: Reclaim> IoFd for Shared<T, R> {
+    #[inline]
+    fn target(&self) -> Target {
+        Target::Fd((**self).as_fd().as_raw_fd())
+    }
+}
+
 macro_rules! owners {
     ($($owner:ty),* $(,)?) => {$(
         impl IoFd for $owner {
@@ -88,6 +96,13 @@ owners!(
 pub struct FixedFd {
     ring: u32,
     slot: u32,
+}
+
+impl FixedFd {
+    /// The index under which the ring knows the file.
+    pub fn slot(self) -> u32 {
+        self.slot
+    }
 }
 
 impl IoFd for FixedFd {
