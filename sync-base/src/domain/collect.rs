@@ -174,6 +174,7 @@ impl Core {
     pub(super) fn sweep(&self) -> (usize, Option<(*const Record, Word)>) {
         let mut total = 0;
         for _ in 0..ROUNDS {
+            let sealed = self.counts.sealed.get();
             let horizon = self.horizon(u64::MAX);
             let mut ripe = Chain::empty();
             for list in self
@@ -192,10 +193,11 @@ impl Core {
             let freed = ripe.objects();
             total += freed;
             self.free(ripe);
-            if freed == 0 {
+            super::local::seal_own(self);
+            // What the reclaim functions retired is sealed by now, by their turn or here.
+            if freed == 0 || self.counts.sealed.get() == sealed {
                 return (total, horizon.blocker);
             }
-            super::local::seal_own(self);
         }
         (total, None)
     }

@@ -68,6 +68,10 @@ pub(super) fn find(core: *const Core, slot: usize) -> Option<*const Record> {
     if let Some(record) = cached(core, slot) {
         return Some(record);
     }
+    #[cfg(loom)]
+    if crate::thread::is_ending() {
+        return None;
+    }
     let found = OWNED
         .try_with(|owned| {
             let owned = owned.0.try_borrow().ok()?;
@@ -85,6 +89,10 @@ pub(super) fn find(core: *const Core, slot: usize) -> Option<*const Record> {
 /// The calling thread's record in a domain, registering it at first use; none while the thread's locals are torn down.
 #[cold]
 pub(super) fn register(core: *const Core, slot: usize) -> Option<*const Record> {
+    #[cfg(loom)]
+    if crate::thread::is_ending() {
+        return None;
+    }
     if let Some(record) = find(core, slot) {
         return Some(record);
     }

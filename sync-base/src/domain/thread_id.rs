@@ -35,15 +35,16 @@ mod shipped {
 
 #[cfg(any(loom, shuttle))]
 mod shipped {
-    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-
-    /// A number for the calling thread; zero while its locals are torn down.
+    /// A number for the calling thread; zero while loom tears its locals down.
+    #[cfg(loom)]
     pub(in super::super) fn current() -> u32 {
-        crate::thread_local! { static ID: u32 = const { number() }; }
-        ID.try_with(|id| *id).unwrap_or(0)
+        crate::interrupt::seat().map_or(0, |seat| seat as u32 + 1)
     }
 
-    fn number() -> u32 {
+    /// A number for the calling thread.
+    #[cfg(not(loom))]
+    pub(in super::super) fn current() -> u32 {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
         BuildHasherDefault::<DefaultHasher>::default().hash_one(crate::thread::current().id()) as u32 | 1
     }
 

@@ -11,6 +11,7 @@
 
 use super::atomic::{self, Ordering};
 use loom::sync::atomic::AtomicUsize;
+use loom::thread::Thread;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -23,12 +24,28 @@ pub enum Model {
     Fence,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What the table knows of one thread.
+#[derive(Debug)]
 struct Seat {
-    /// A request was posted and not yet served.
-    posted: bool,
+    /// Threads whose request was posted and not yet served.
+    posted: Vec<Thread>,
     /// Blocked or ended: it has run a barrier, and runs another before it goes on.
     away: bool,
+    /// Ended: only its thread-local destructors still run.
+    ended: bool,
+    /// The thread itself, once it runs, and where its stack begins.
+    place: Option<(Thread, usize)>,
+}
+
+impl Seat {
+    const fn new() -> Self {
+        Self {
+            posted: Vec::new(),
+            away: false,
+            ended: false,
+            place: None,
+        }
+    }
 }
 
 std::thread_local! {
@@ -48,7 +65,10 @@ struct MainSeat;
 
 impl Drop for MainSeat {
     fn drop(&mut self) {
-        leave(0);
+        // A failed model drops it after its execution is gone.
+        if !std::thread::panicking() {
+            leave(0);
+        }
     }
 }
 
@@ -56,11 +76,18 @@ loom::lazy_static! {
     static ref MAIN: MainSeat = MainSeat;
 }
 
-/// Chooses the model for executions begun by this thread of the system from now on.
+/// Runs `f` with the executions that it begins under `model`.
 ///
 /// Without a choice the environment decides: `LOOM_BARRIER=fence`, anything else being [`Model::Interrupt`].
-pub fn choose(model: Model) {
-    MODEL.with(|m| m.set(Some(model)));
+pub fn under<R>(model: Model, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Model>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            MODEL.with(|m| m.set(self.0));
+        }
+    }
+    let _restore = Restore(MODEL.with(|m| m.replace(Some(model))));
+    f()
 }
 
 /// The model in force.
@@ -94,12 +121,49 @@ fn first_use() -> usize {
     );
     let _: &MainSeat = &MAIN;
     SWITCH.with(|switch| *switch.borrow_mut() = Some(Rc::new(AtomicUsize::new(0))));
-    SEATS.with(|seats| {
-        let mut seats = seats.borrow_mut();
+    with_seats(|seats| {
         seats.clear();
-        seats.push(Seat::default());
+        seats.push(Seat::new());
     });
+    take_place(0);
     0
+}
+
+fn with_seats<R>(f: impl FnOnce(&mut Vec<Seat>) -> R) -> R {
+    SEATS.with(|seats| f(&mut seats.borrow_mut()))
+}
+
+/// Room for the frames between a thread's outermost one and the one that took its place; below a guard page's size.
+const SLACK: usize = 2048;
+
+fn stack_address() -> usize {
+    let here = 0u8;
+    std::hint::black_box(&raw const here) as usize
+}
+
+fn take_place(seat: usize) {
+    let place = (loom::thread::current(), stack_address());
+    with_seats(|seats| seats[seat].place = Some(place));
+}
+
+/// The calling thread's place in the table.
+///
+/// While its thread-locals are torn down the thread is known by its stack: the one that begins next above here.
+pub(crate) fn seat() -> Option<usize> {
+    MINE.try_with(|mine| *mine).ok().or_else(|| {
+        let here = stack_address().saturating_sub(SLACK);
+        with_seats(|seats| {
+            let begins = |seat: &Seat| seat.place.as_ref().map_or(usize::MAX, |place| place.1);
+            let above = seats.iter().enumerate().filter(|(_, seat)| begins(seat) >= here);
+            above.min_by_key(|(_, seat)| begins(seat)).map(|(at, _)| at)
+        })
+    })
+}
+
+/// Whether only the calling thread's thread-local destructors still run. Loom would initialise a thread-local anew here,
+/// and drop it outside the execution.
+pub(crate) fn is_ending() -> bool {
+    seat().is_none_or(|seat| with_seats(|seats| seats[seat].ended))
 }
 
 /// A point at which loom may switch threads.
@@ -114,9 +178,8 @@ pub(super) fn switch_point() {
 /// Gives a thread that is about to start its seat.
 pub(super) fn enlist() -> usize {
     poll();
-    SEATS.with(|seats| {
-        let mut seats = seats.borrow_mut();
-        seats.push(Seat::default());
+    with_seats(|seats| {
+        seats.push(Seat::new());
         seats.len() - 1
     })
 }
@@ -125,43 +188,47 @@ pub(super) fn enlist() -> usize {
 pub(super) fn sit(seat: usize) {
     NEXT.with(|next| next.set(Some(seat)));
     MINE.with(|mine| assert_eq!(*mine, seat));
+    take_place(seat);
 }
 
-/// Runs a barrier and waits for no further request.
+/// Ends the thread's part: what it still does in thread-local destructors passes a barrier at every operation.
 pub(super) fn leave(seat: usize) {
-    loom::sync::atomic::fence(Ordering::SeqCst);
-    SEATS.with(|seats| {
-        seats.borrow_mut()[seat] = Seat {
-            posted: false,
-            away: true,
-        };
-    });
+    go_away(seat);
+    with_seats(|seats| seats[seat].ended = true);
 }
 
-/// Serves a posted request: the point at which the interrupt falls.
+fn go_away(seat: usize) {
+    with_seats(|seats| seats[seat].away = true);
+    serve(seat);
+}
+
+/// Runs a barrier and lets those go on who asked for it.
+fn serve(seat: usize) {
+    loom::sync::atomic::fence(Ordering::SeqCst);
+    let waiting = with_seats(|seats| std::mem::take(&mut seats[seat].posted));
+    // Waking them orders nothing that the barrier has not ordered.
+    waiting.iter().for_each(Thread::unpark);
+}
+
+/// Serves posted requests: the point at which the interrupt falls.
 pub(super) fn poll() {
-    let Ok(seat) = MINE.try_with(|mine| *mine) else {
-        // Thread-local destructors run after the seat is left: a barrier at every operation stands for any request.
+    let Some(seat) = seat() else {
+        // The main thread's destructors, when all is over.
         loom::sync::atomic::fence(Ordering::SeqCst);
         return;
     };
-    let posted = SEATS.with(|seats| std::mem::take(&mut seats.borrow_mut()[seat].posted));
-    if posted {
-        loom::sync::atomic::fence(Ordering::SeqCst);
+    if with_seats(|seats| seats[seat].ended || !seats[seat].posted.is_empty()) {
+        serve(seat);
     }
 }
 
 /// Runs `f`, which may block, between two barriers.
 pub(super) fn while_blocked<R>(f: impl FnOnce() -> R) -> R {
-    let seat = MINE.try_with(|mine| *mine).ok();
-    if let Some(seat) = seat {
-        leave(seat);
-    }
+    let Some(seat) = seat() else { return f() };
+    go_away(seat);
     let result = f();
-    if let Some(seat) = seat {
-        SEATS.with(|seats| seats.borrow_mut()[seat].away = false);
-        loom::sync::atomic::fence(Ordering::SeqCst);
-    }
+    with_seats(|seats| seats[seat].away = seats[seat].ended);
+    loom::sync::atomic::fence(Ordering::SeqCst);
     result
 }
 
@@ -181,24 +248,32 @@ pub(crate) fn heavy() {
     if model() == Model::Fence {
         return;
     }
-    let mine = MINE.try_with(|mine| *mine).ok();
-    SEATS.with(|seats| {
-        for (seat, state) in seats.borrow_mut().iter_mut().enumerate() {
-            state.posted |= !state.away && Some(seat) != mine;
-        }
+    let mine = seat();
+    let me =
+        mine.and_then(|mine| with_seats(|seats| seats[mine].place.as_ref().map(|place| place.0.clone())));
+    let Some(me) = me else { return };
+    let asked: Vec<usize> = with_seats(|seats| {
+        let others = seats
+            .iter_mut()
+            .enumerate()
+            .filter(|(at, seat)| Some(*at) != mine && !seat.away);
+        others
+            .map(|(at, seat)| {
+                seat.posted.push(me.clone());
+                at
+            })
+            .collect()
     });
+    let id = me.id();
     let waiting = || {
-        SEATS.with(|seats| {
-            seats
-                .borrow()
+        with_seats(|seats| {
+            asked
                 .iter()
-                .enumerate()
-                .any(|(i, s)| Some(i) != mine && s.posted)
+                .any(|at| seats[*at].posted.iter().any(|thread| thread.id() == id))
         })
     };
     while waiting() {
-        loom::thread::yield_now();
-        poll();
+        while_blocked(loom::thread::park);
     }
     loom::sync::atomic::fence(Ordering::SeqCst);
 }

@@ -21,6 +21,8 @@ impl<T> JoinHandle<T> {
     }
 }
 
+pub(crate) use super::interrupt::is_ending;
+
 /// Starts a thread.
 #[track_caller]
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
