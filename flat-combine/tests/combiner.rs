@@ -19,7 +19,7 @@ fn found_by(combining: Combining, threads: u64, ops: u64) -> Vec<u64> {
                 scope.spawn(|| {
                     let one = |at| {
                         sum.with(|n| {
-                            if at % 64 == 0 {
+                            if at.is_multiple_of(64) {
                                 thread::yield_now(); // while it holds: the others pile up
                             }
                             *n += 1;
@@ -117,7 +117,7 @@ fn c2_a_panicking_closure_unwinds_in_its_own_caller_alone() {
                 let sum = &sum;
                 scope.spawn(move || {
                     for at in 0..500u64 {
-                        if at % 5 == 0 {
+                        if at.is_multiple_of(5) {
                             let panic = catch_unwind(AssertUnwindSafe(|| {
                                 sum.with(|n| {
                                     *n += 1; // done before the panic, and kept

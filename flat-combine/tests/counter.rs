@@ -30,7 +30,7 @@ fn tickets(counter: &Counter, threads: u64, each: u64, between: impl Fn(u64) + S
 
 /// Lets the others run now and then, so that operations overlap on any machine.
 fn now_and_then(at: u64) {
-    if at % 64 == 0 {
+    if at.is_multiple_of(64) {
         thread::yield_now();
     }
 }
@@ -55,8 +55,8 @@ fn c2_previous_values_form_a_permutation() {
 fn c2_exact_across_forced_switches_both_ways() {
     let counter = Counter::new(0);
     let drawn = tickets(&counter, 6, 10_000, |at| {
-        if at % 50 == 0 {
-            let funnel = at / 50 % 2 == 0;
+        if at.is_multiple_of(50) {
+            let funnel = (at / 50).is_multiple_of(2);
             counter.set_way(if funnel { Way::Funnel } else { Way::Plain });
             thread::yield_now();
         }
@@ -118,7 +118,7 @@ fn c2_limit_is_never_exceeded_by_one() {
                             match used.fetch_add_if_below(amount, LIMIT) {
                                 Ok(before) => {
                                     assert!(before + amount <= LIMIT);
-                                    if at % 64 == 0 {
+                                    if at.is_multiple_of(64) {
                                         thread::yield_now(); // while it holds its share: others are refused
                                     }
                                     used.fetch_sub(amount);

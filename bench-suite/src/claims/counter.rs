@@ -1,7 +1,7 @@
 //! Claims about counters, combining.
 
 use crate::{Claim, Contest, Invalid, Row, Task, Worker};
-use flat_combine::{Combiner, Combining, StripedCounter};
+use flat_combine::{Combiner, Combining, Counter, StripedCounter, Way};
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +21,38 @@ pub(super) const CLAIMS: &[Claim] = &[
         unit: "CPU ns/add",
         cores: 2,
         run: |task| striped_add(task, 2, 10.0),
+    },
+    Claim {
+        id: "ctr.exact.1t",
+        krate: "flat-combine",
+        what: "exact add with its previous value, 1 thread",
+        unit: "CPU ns/add",
+        cores: 1,
+        run: |task| exact_add(task, 1, 1.15),
+    },
+    Claim {
+        id: "ctr.exact.2t",
+        krate: "flat-combine",
+        what: "exact add with its previous value, 2 threads",
+        unit: "CPU ns/add",
+        cores: 2,
+        run: |task| exact_add(task, 2, 1.15),
+    },
+    Claim {
+        id: "ctr.exact.8t",
+        krate: "flat-combine",
+        what: "exact add with its previous value, 8 threads on the cores there are",
+        unit: "CPU ns/add",
+        cores: 2,
+        run: |task| exact_add(task, 8, 1.15),
+    },
+    Claim {
+        id: "ctr.exact.16c",
+        krate: "flat-combine",
+        what: "exact add with its previous value, 16 threads on 16 cores",
+        unit: "CPU ns/add",
+        cores: 16,
+        run: |task| exact_add(task, 16, 0.5),
     },
     Claim {
         id: "comb.heap.2t",
@@ -95,6 +127,55 @@ fn striped_add(task: &Task<'_>, threads: usize, factor: f64) -> Result<Row, Inva
     if sum != asked {
         return Err(Invalid(format!("{asked} adds, sum {sum}")));
     }
+    Ok(row)
+}
+
+/// Adds to one counter; checks that the values found, summed, are those of a permutation.
+fn exact_add(task: &Task<'_>, threads: usize, factor: f64) -> Result<Row, Invalid> {
+    let adaptive = Counter::new(0);
+    let (plain, funnel) = (Counter::new(0), Counter::new(0));
+    plain.set_way(Way::Plain);
+    funnel.set_way(Way::Funnel);
+    let atomic = AtomicU64::new(0);
+    let found = AtomicU64::new(0);
+    let mut contest = Contest::new(task);
+    contest.ours("Counter", threads, |w| {
+        let sum = w.measure(|n| (0..n).fold(0u64, |sum, _| sum.wrapping_add(adaptive.fetch_add(1))));
+        // Relaxed: read after the contest.
+        found.fetch_add(sum, Ordering::Relaxed);
+        Ok(())
+    });
+    for (name, counter) in [("plain way alone", &plain), ("funnel alone", &funnel)] {
+        contest.ours(name, threads, move |w| {
+            w.measure(|n| (0..n).fold(0u64, |sum, _| sum.wrapping_add(counter.fetch_add(1))));
+            Ok(())
+        });
+    }
+    contest.peer("fetch_add", threads, |w| {
+        // AcqRel: the ordering that ours promises.
+        w.measure(|n| {
+            (0..n).fold(0u64, |sum, _| {
+                sum.wrapping_add(atomic.fetch_add(1, Ordering::AcqRel))
+            })
+        });
+        Ok(())
+    });
+    contest.at_most(factor, "fetch_add");
+    let mut row = contest.run()?;
+    drop(contest);
+    let total = adaptive.load();
+    let expected = (u128::from(total) * u128::from(total.saturating_sub(1)) / 2) as u64;
+    // Relaxed: every worker was joined.
+    if found.load(Ordering::Relaxed) != expected {
+        return Err(Invalid(format!(
+            "{total} adds, but the values found are no permutation"
+        )));
+    }
+    let switches = adaptive.switches();
+    row.note.push_str(&format!(
+        "{} trials of the funnel, {} ended",
+        switches.to_funnel, switches.to_plain
+    ));
     Ok(row)
 }
 
