@@ -96,7 +96,6 @@ impl<O: Operation> Op<'_, O> {
     }
 
     fn look(&mut self, id: OpId, waker: &Waker) -> Poll<O::Output> {
-        let fresh = waker.clone();
         let stale;
         {
             let mut guard = self.core.state.borrow_mut();
@@ -110,23 +109,20 @@ impl<O: Operation> Op<'_, O> {
             match hot.state {
                 State::InFlight => {
                     // SAFETY: an operation of a future has its waker there as long as it is in flight.
-                    let old = unsafe { &mut *at };
-                    stale = if old.will_wake(&fresh) {
-                        fresh
-                    } else {
-                        std::mem::replace(old, fresh)
-                    };
+                    let known = unsafe { &*at }.will_wake(waker);
                     drop(guard);
-                    drop(stale);
+                    if !known {
+                        self.rewake(id, waker.clone());
+                    }
                     return Poll::Pending;
                 }
                 State::Dispatch => {
                     inner.dispatch.unlink(&mut inner.table, id.slot);
                     inner.table.hot(id.slot).cont = None;
                     // SAFETY: complete and not yet woken, so the waker is there; without its vtable it counts as gone.
-                    stale = unsafe { at.read() };
+                    stale = Some(unsafe { at.read() });
                 }
-                State::Done => stale = fresh,
+                State::Done => stale = None,
                 State::Free | State::Ready | State::Running => {
                     unreachable!("a future's operation is never reaped")
                 }
@@ -143,6 +139,27 @@ impl<O: Operation> Op<'_, O> {
             (op, outcome)
         };
         Poll::Ready(op.finish(outcome))
+    }
+}
+
+impl<O: Operation> Op<'_, O> {
+    /// Puts another waker in. It was cloned while nothing was borrowed, and by a clone of the caller's that drove the
+    /// ring the operation may have completed: then the new one is woken at once.
+    #[cold]
+    fn rewake(&mut self, id: OpId, fresh: Waker) {
+        let old = {
+            let mut inner = self.core.state.borrow_mut();
+            let at = inner.table.cont_at(id.slot).cast::<Waker>();
+            if inner.table.hot(id.slot).state == State::InFlight {
+                // SAFETY: as in `look`.
+                std::mem::replace(unsafe { &mut *at }, fresh)
+            } else {
+                drop(inner);
+                fresh.wake();
+                return;
+            }
+        };
+        drop(old);
     }
 }
 
