@@ -1,0 +1,204 @@
+//! `uring bench`: random reads through io_uring beside plain `pread`, in one run.
+//!
+//! The two lanes take turns in slices, so that what the machine does meanwhile falls on both. Each figure is read from
+//! the primitive that owns it:
+//!
+//! | figure | owner |
+//! |---|---|
+//! | operations, failures, system calls | flat-combine: the striped counters of the engine |
+//! | p50, p99, p99.9, latency plot | seqstats: the histogram that each ring publishes |
+//! | reads in the kernel | seqstats: the sequence lock that each ring publishes |
+//! | buffers out | pooled-vec: the slab that the buffers are leased from |
+//! | file and its registered slot | epoch-fdtable |
+//! | depth, end of the run | rcu-map: the settings that every reader looks at |
+//! | what failed | inline-error |
+
+mod by_pread;
+mod by_ring;
+mod content;
+mod course;
+mod data_file;
+mod figures;
+mod progress;
+mod run;
+mod show;
+
+pub use content::{Content, FULL_EVERY};
+pub use course::{Course, Done, ReadError, Settings};
+pub use data_file::{DataFile, SMALLEST_BLOCK, Step};
+pub use figures::{Figures, Lane, Phase, Sample};
+pub use progress::Progress;
+pub use show::{json, page, text};
+
+use crate::args::BenchArgs;
+use crate::failure::refused;
+use crate::{Failure, Output, Stop, sys};
+use epoch_fdtable::RegisteredFiles;
+use pooled_vec::{AlignedOptions, Slab};
+use rcu_map::RcuCell;
+use std::fs::File;
+use std::sync::Barrier;
+use std::time::Duration;
+
+/// How often each lane has its turn in a phase.
+const TURNS: u32 = 3;
+
+/// Everything that a run found.
+#[derive(Debug)]
+pub struct Results {
+    /// The file, in words.
+    pub place: String,
+    /// Why there is no O_DIRECT phase, if there is none.
+    pub no_direct: Option<String>,
+    /// Reads in flight on each core.
+    pub depth: u32,
+    /// Bytes a read.
+    pub block: usize,
+    /// How many buffers there were.
+    pub buffers: usize,
+    /// Each lane in each phase.
+    pub rows: Vec<Figures>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// One line for whatever is in the way.
+pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
+    let json_file = Output::claim_if("--json", args.json.as_ref())?;
+    let page_file = Output::claim_if("--report", args.report.as_ref())?;
+    let progress = Progress::new();
+    let results = run(args, stop, &progress)?;
+    drop(progress);
+    println!("{}", text(&results));
+    if let Some(file) = json_file {
+        file.write(&format!("{:#}\n", json(&results)))?;
+    }
+    if let Some(file) = page_file {
+        file.write(&page(&results).to_html())?;
+    }
+    Ok(())
+}
+
+/// Makes or opens the file and runs every lane in every phase.
+///
+/// # Errors
+/// One line for whatever is in the way; a failed or wrong read ends the run.
+pub fn run(args: &BenchArgs, stop: &Stop, progress: &Progress) -> Result<Results, Failure> {
+    let cpus = check(args)?;
+    let seed = std::process::id() as u64 ^ 0x5eed;
+    let mut step = |done: u64| {
+        progress.say(format_args!("preparing the file: {} MiB", done >> 20));
+        stop.check()
+    };
+    let file = match &args.file {
+        Some(path) => DataFile::open(path, args.size, args.bs, &mut step)?,
+        None => DataFile::make(args.dir.as_deref(), args.size, args.bs, seed, &mut step)?,
+    };
+    let buffers = run::readers(Lane::Pread, Phase::Direct, cpus.len(), args.depth)
+        .max(cpus.len() * args.depth as usize);
+    let slab = Slab::new(buffers, file.block, AlignedOptions::new()).map_err(|e| {
+        refused(format_args!(
+            "no memory for {buffers} buffers: {e}; give a smaller --depth or --bs"
+        ))
+    })?;
+    let mut rows = phase(
+        args,
+        Phase::Cached,
+        &file,
+        &file.cached,
+        &slab,
+        &cpus,
+        stop,
+        progress,
+    )?;
+    let mut no_direct = None;
+    match &file.direct {
+        Ok(direct) => rows.extend(phase(
+            args,
+            Phase::Direct,
+            &file,
+            direct,
+            &slab,
+            &cpus,
+            stop,
+            progress,
+        )?),
+        Err(why) => no_direct = Some(why.clone()),
+    }
+    Ok(Results {
+        place: file.place,
+        no_direct,
+        depth: args.depth,
+        block: file.block,
+        buffers,
+        rows,
+    })
+}
+
+/// Checks what no file is needed for; gives the processors to use.
+fn check(args: &BenchArgs) -> Result<Vec<usize>, Failure> {
+    let mut cpus = sys::processors();
+    let there = cpus.len();
+    let cores = args.cores.unwrap_or(there);
+    if cores == 0 || cores > there {
+        return Err(refused(format_args!(
+            "--cores {cores}: this process has {there}; give 1 to {there}"
+        )));
+    }
+    cpus.truncate(cores);
+    if !(1..=16384).contains(&args.depth) {
+        return Err(refused(format_args!("--depth {}: give 1 to 16384", args.depth)));
+    }
+    if !(args.seconds >= 0.05 && args.seconds <= 86_400.0) {
+        return Err(refused(format_args!(
+            "--seconds {}: give 0.05 to 86400",
+            args.seconds
+        )));
+    }
+    Ok(cpus)
+}
+
+#[allow(clippy::too_many_arguments)] // each is one thing that a phase needs and does not own
+fn phase(
+    args: &BenchArgs,
+    phase: Phase,
+    data: &DataFile,
+    open: &File,
+    slab: &Slab,
+    cpus: &[usize],
+    stop: &Stop,
+    progress: &Progress,
+) -> Result<Vec<Figures>, Failure> {
+    let files = RegisteredFiles::new(16);
+    let owned = open
+        .try_clone()
+        .map_err(|e| refused(format_args!("{e}; raise the open-files limit: `ulimit -n`")))?;
+    let file = files
+        .adopt(owned.into())
+        .map_err(|e| refused(format_args!("{}", e.error)))?;
+    let settings = RcuCell::new(Settings {
+        depth: args.depth,
+        stop: false,
+    });
+    let mut rows = [Lane::Ring, Lane::Pread]
+        .map(|lane| Figures::new(phase, lane, run::readers(lane, phase, cpus.len(), args.depth)));
+    let length = Duration::from_secs_f64(args.seconds / f64::from(TURNS));
+    for _ in 0..TURNS {
+        for figures in &mut rows {
+            let course = Course {
+                files: &files,
+                file,
+                content: &data.content,
+                blocks: data.blocks,
+                block: data.block,
+                slab,
+                settings: &settings,
+                start: Barrier::new(figures.readers + 1),
+                cpus,
+            };
+            run::slice(&course, figures, length, stop, progress)?;
+        }
+    }
+    Ok(rows.into())
+}

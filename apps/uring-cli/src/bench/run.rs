@@ -1,0 +1,205 @@
+//! Running the readers, and reading what they publish meanwhile.
+
+use super::course::{Course, Done, Settings};
+use super::figures::{Figures, Lane, Phase, Sample};
+use super::progress::Progress;
+use super::{by_pread, by_ring};
+use crate::Stop;
+use crate::failure::Failure;
+use seqstats::{Histogram, HistogramSnapshot};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use sync_base::sync::Arc;
+use uring_core::{LATENCY_BUCKETS, StatsHandle, totals};
+
+/// How often a run is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Threads of plain reading beyond which more only cost memory.
+const PREADS_MAX: usize = 512;
+
+/// What the readers of a run publish, each figure from the one who owns it.
+enum Gauge {
+    /// Counts from the process's striped counters, latencies and depth from each ring's histogram and sequence lock.
+    Ring { rings: Vec<StatsHandle>, base: [u64; 3] },
+    Pread {
+        published: Arc<by_pread::Published>,
+        latencies: Vec<by_pread::Latencies>,
+    },
+}
+
+/// What was published at one moment.
+#[derive(Clone, Debug)]
+struct Reading {
+    reads: u64,
+    failed: u64,
+    calls: u64,
+    in_flight: u64,
+    latency_ns: HistogramSnapshot<LATENCY_BUCKETS>,
+}
+
+impl Gauge {
+    fn read(&self) -> Reading {
+        let mut latency_ns = HistogramSnapshot::new();
+        match self {
+            Self::Ring { rings, base } => {
+                let now = ring_counts();
+                rings.iter().for_each(|ring| latency_ns.merge(&ring.latency_ns()));
+                Reading {
+                    reads: now[0] - base[0],
+                    failed: now[1] - base[1],
+                    calls: now[2] - base[2],
+                    in_flight: rings.iter().map(|ring| ring.counts().in_flight).sum(),
+                    latency_ns,
+                }
+            }
+            Self::Pread { published, latencies } => {
+                latencies
+                    .iter()
+                    .for_each(|histogram| latency_ns.merge(&histogram.snapshot()));
+                let reads = published.reads.sum_unsigned();
+                Reading {
+                    reads,
+                    failed: 0,
+                    calls: reads,
+                    in_flight: latencies.len() as u64,
+                    latency_ns,
+                }
+            }
+        }
+    }
+}
+
+fn ring_counts() -> [u64; 3] {
+    let totals = totals();
+    [&totals.completed, &totals.failed, &totals.enters].map(|counter| counter.sum_unsigned())
+}
+
+/// How many readers a lane has in a phase: as many reads in flight for both, where one read takes a thread.
+pub(super) fn readers(lane: Lane, phase: Phase, cores: usize, depth: u32) -> usize {
+    match (lane, phase) {
+        (Lane::Ring, _) | (Lane::Pread, Phase::Cached) => cores,
+        (Lane::Pread, Phase::Direct) => (cores * depth as usize).min(PREADS_MAX.max(cores)),
+    }
+}
+
+/// Runs one lane for a while and adds what it did to `figures`.
+///
+/// # Errors
+/// The first reader's failure, or the interruption.
+pub(super) fn slice(
+    course: &Course<'_>,
+    figures: &mut Figures,
+    length: Duration,
+    stop: &Stop,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let readers = figures.readers;
+    let published = Arc::new(by_pread::Published::default());
+    let latencies: Vec<by_pread::Latencies> = match figures.lane {
+        Lane::Ring => Vec::new(),
+        Lane::Pread => (0..readers).map(|_| Arc::new(Histogram::new())).collect(),
+    };
+    let base = ring_counts();
+    let (send, handles) = mpsc::channel();
+    let (done, last, elapsed) = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..readers)
+            .map(|index| {
+                let (send, published, latencies) = (send.clone(), &published, &latencies);
+                let lane = figures.lane;
+                let body = move || match lane {
+                    Lane::Ring => by_ring::read(course, index, send),
+                    Lane::Pread => {
+                        drop(send);
+                        by_pread::read(course, index, published, &latencies[index])
+                    }
+                };
+                let small = std::thread::Builder::new().stack_size(256 << 10);
+                small.spawn_scoped(scope, body)
+            })
+            .collect();
+        drop(send);
+        let gauge = match figures.lane {
+            Lane::Ring => Gauge::Ring {
+                rings: handles.iter().collect(),
+                base,
+            },
+            Lane::Pread => Gauge::Pread {
+                published: Arc::clone(&published),
+                latencies: latencies.clone(),
+            },
+        };
+        course.start.wait();
+        let begun = Instant::now();
+        let over = |threads: &[std::io::Result<std::thread::ScopedJoinHandle<'_, _>>]| {
+            threads
+                .iter()
+                .any(|t| t.as_ref().map_or(true, |t| t.is_finished()))
+        };
+        let mut before = gauge.read();
+        let mut looked = begun;
+        while begun.elapsed() < length && !stop.asked() && !over(&threads) {
+            std::thread::sleep(LOOK.min(length.saturating_sub(begun.elapsed())));
+            let now = gauge.read();
+            let at = Instant::now();
+            let held = course.slab.slots() - course.slab.available();
+            figures.look(
+                sample(
+                    &before,
+                    &now,
+                    (at - looked).as_secs_f64(),
+                    figures.seconds + (at - begun).as_secs_f64(),
+                ),
+                held,
+            );
+            figures.tell(progress);
+            (before, looked) = (now, at);
+        }
+        let elapsed = begun.elapsed();
+        let settings = *course.settings.load_full();
+        course.settings.store(Settings {
+            stop: true,
+            ..settings
+        });
+        let done: Vec<Result<Done, Failure>> = threads.into_iter().map(joined).collect();
+        course.settings.store(settings);
+        (done, gauge.read(), elapsed)
+    });
+    figures.seconds += elapsed.as_secs_f64();
+    for done in done {
+        figures.add(&done?);
+    }
+    figures.reads += last.reads;
+    figures.failed += last.failed;
+    figures.calls += last.calls;
+    figures.latency_ns.merge(&last.latency_ns);
+    stop.check()
+}
+
+fn joined(
+    thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Result<Done, Failure>>>,
+) -> Result<Done, Failure> {
+    let thread = thread.map_err(|e| {
+        let cause = crate::failure::cause(&e);
+        crate::failure::refused(format_args!(
+            "no thread for a reader: {cause}; give a smaller --depth"
+        ))
+    })?;
+    match thread.join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn sample(before: &Reading, now: &Reading, seconds: f64, at_s: f64) -> Sample {
+    let latency = now.latency_ns.since(&before.latency_ns);
+    let per_second = seqstats::ratio((now.reads - before.reads) as f64, seconds);
+    Sample {
+        at_s,
+        per_second,
+        p99_ns: latency.quantile(0.99),
+        // Little's law: arrivals a second times the time each stays.
+        in_flight: per_second * latency.mean() / 1e9,
+        in_kernel: now.in_flight,
+    }
+}
