@@ -4,6 +4,7 @@ mod backend;
 pub mod buffer;
 mod error;
 mod exec;
+pub mod flow;
 pub mod op;
 mod ring;
 mod sys;
