@@ -196,6 +196,11 @@ impl<B: IoBuf, D: IoFd> Send<B, D> {
         }
     }
 
+    /// Gives the buffer back, unsent.
+    pub fn into_parts(self) -> (B, Option<D>) {
+        (self.buf, self.fd)
+    }
+
     /// Sends from the buffer itself (Linux 6.0).
     pub fn zero_copy(mut self) -> Self {
         self.zero_copy = true;

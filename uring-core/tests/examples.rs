@@ -1,0 +1,126 @@
+//! The examples, used as an application would.
+#![cfg(not(any(loom, shuttle)))]
+
+#[path = "../examples/copy.rs"]
+mod copy;
+#[path = "../examples/echo.rs"]
+mod echo;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut word = 0x9E37_79B9_7F4A_7C15u64;
+    std::iter::repeat_with(|| {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        word as u8
+    })
+    .take(bytes)
+    .collect()
+}
+
+#[test]
+fn b9_copy_is_exact_at_every_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let block = 256 << 10;
+    for size in [
+        0,
+        1,
+        4095,
+        block - 1,
+        block,
+        block + 1,
+        16 * block,
+        20 * block + 12_345,
+    ] {
+        std::fs::write(&from, noise(size)).unwrap();
+        std::fs::write(&to, b"what was there before").unwrap();
+        assert_eq!(copy::copy(&from, &to).unwrap(), size as u64);
+        assert!(copy::same(&from, &to).unwrap(), "{size} bytes");
+        assert_eq!(std::fs::read(&to).unwrap(), std::fs::read(&from).unwrap());
+    }
+    std::fs::write(&to, b"something else").unwrap();
+    assert!(!copy::same(&from, &to).unwrap(), "the check can fail");
+    assert!(copy::copy(&dir.path().join("missing"), &to).is_err());
+}
+
+/// Sends everything from one thread while another reads it back.
+fn exchange(
+    mut near: impl Read + Write + Send + 'static,
+    mut sender: impl Write + Send + 'static,
+    end: impl FnOnce(),
+) {
+    let content = noise(300_000);
+    let expected = content.clone();
+    let sending = std::thread::spawn(move || sender.write_all(&content).unwrap());
+    let mut back = vec![0; expected.len()];
+    near.read_exact(&mut back).unwrap();
+    assert_eq!(back, expected);
+    sending.join().unwrap();
+    end();
+    let mut rest = Vec::new();
+    near.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+}
+
+fn tcp_client(address: std::net::SocketAddr) {
+    let near = TcpStream::connect(address).unwrap();
+    near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (sender, end) = (near.try_clone().unwrap(), near.try_clone().unwrap());
+    exchange(near, sender, move || end.shutdown(Shutdown::Write).unwrap());
+}
+
+#[test]
+fn b9_echo_serves_tcp_clients_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || echo::serve(listener.into(), 8).unwrap());
+    let clients: Vec<_> = (0..8)
+        .map(|_| std::thread::spawn(move || tcp_client(address)))
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn b9_echo_survives_a_client_that_leaves_and_one_that_does_not_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || echo::serve(listener.into(), 3).unwrap());
+    let mut gone = TcpStream::connect(address).unwrap();
+    gone.write_all(&[1; 1000]).unwrap();
+    drop(gone);
+    // It sends more than the sockets and the group of buffers hold, and reads nothing while another is served.
+    let mut lazy = TcpStream::connect(address).unwrap();
+    lazy.set_nonblocking(true).unwrap();
+    let chunk = noise(1 << 16);
+    let mut sent = 0;
+    for _ in 0..2000 {
+        sent += lazy.write(&chunk).unwrap_or(0);
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    assert!(sent > 1 << 20, "more than the whole group of buffers: {sent}");
+    tcp_client(address);
+    drop(lazy);
+    server.join().unwrap();
+}
+
+#[test]
+fn b9_echo_serves_unix_sockets() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("echo");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = std::thread::spawn(move || echo::serve(listener.into(), 1).unwrap());
+    let near = UnixStream::connect(&path).unwrap();
+    near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (sender, end) = (near.try_clone().unwrap(), near.try_clone().unwrap());
+    exchange(near, sender, move || end.shutdown(Shutdown::Write).unwrap());
+    server.join().unwrap();
+}
