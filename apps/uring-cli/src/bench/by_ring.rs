@@ -4,16 +4,38 @@ use super::course::{Blocks, Course, Done, ReadError};
 use crate::failure::{Failure, FailureKind, refused};
 use crate::sys::{pin_to, thread_cpu_ns};
 use inline_error::InlineError;
-use pooled_vec::SlabBuf;
+use pooled_vec::{Slab, SlabBuf};
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
+use uring_core::buffer::{FixedBuf, IoBufMut, RegisteredSlab};
 use uring_core::op::{FixedFd, IoFd, Read, Target};
 use uring_core::{Error, LocalRing, Options, StatsHandle};
 
 /// A read that came back: block number, outcome, buffer.
-type Arrived = (u64, Result<usize, Error>, SlabBuf);
+type Arrived<B> = (u64, Result<usize, Error>, B);
+
+/// Where buffers come from: memory that the ring has registered, or the same memory as it is.
+trait Source {
+    type Buffer: IoBufMut + Deref<Target = [u8]>;
+    fn lease(&self) -> Option<Self::Buffer>;
+}
+
+impl Source for RegisteredSlab {
+    type Buffer = FixedBuf;
+    fn lease(&self) -> Option<FixedBuf> {
+        self.lease()
+    }
+}
+
+impl Source for Slab {
+    type Buffer = SlabBuf;
+    fn lease(&self) -> Option<SlabBuf> {
+        self.claim()
+    }
+}
 
 /// Reads until told to stop, on processor `cpu`; hands out what its ring publishes before it starts.
 ///
@@ -24,17 +46,13 @@ pub(super) fn read(course: &Course<'_>, index: usize, stats: Sender<StatsHandle>
     // Whoever waits for the handles must not wait for one that will not come.
     drop(stats);
     course.start.wait();
-    let (ring, file, mut done) = set_up?;
-    let mut loop_ = Loop {
-        ring: &ring,
-        file,
-        blocks: Blocks::new(index, course.blocks),
-        inbox: Rc::new(RefCell::new(Vec::with_capacity(64))),
-        batch: Vec::with_capacity(64),
-        in_flight: 0,
-    };
+    let (ring, file, registered, mut done) = set_up?;
+    let blocks = Blocks::new(index, course.blocks);
     let cpu = thread_cpu_ns();
-    let ended = loop_.run(course, &mut done);
+    let ended = match &registered {
+        Some(slab) => Loop::new(&ring, file, slab, blocks).run(course, &mut done),
+        None => Loop::new(&ring, file, course.slab, blocks).run(course, &mut done),
+    };
     done.cpu_ns = thread_cpu_ns() - cpu;
     ended.map_err(InlineError::boxed)?;
     Ok(done)
@@ -44,7 +62,7 @@ fn set_up(
     course: &Course<'_>,
     index: usize,
     stats: &Sender<StatsHandle>,
-) -> Result<(LocalRing, FixedFd, Done), Failure> {
+) -> Result<(LocalRing, FixedFd, Option<RegisteredSlab>, Done), Failure> {
     pin_to(course.cpus[index % course.cpus.len()]);
     let depth = course.settings.load_full().depth;
     let ring = LocalRing::with(&Options::new().depth(depth))
@@ -60,27 +78,45 @@ fn set_up(
         Target::Fixed { slot, .. } => Some(course.bind(slot)?),
         _ => None,
     };
+    // Without room to lock memory the reads are as right, and a little dearer: said, not refused.
+    let (registered, buffers) = match ring.register_slab(course.slab.clone()) {
+        Ok(slab) => (Some(slab), "registered buffers".to_owned()),
+        Err(e) => (None, format!("plain buffers ({e:#})")),
+    };
     let done = Done {
         slot,
-        ring: Some(ring.info().to_string()),
+        ring: Some(format!("{}, {buffers}", ring.info())),
         ..Done::default()
     };
     // Nobody listens any more only if the run is being given up.
     let _ = stats.send(ring.stats());
-    Ok((ring, file, done))
+    Ok((ring, file, registered, done))
 }
 
-struct Loop<'r> {
+struct Loop<'r, S: Source> {
     ring: &'r LocalRing,
     file: FixedFd,
+    source: &'r S,
     blocks: Blocks,
     /// Filled by the completions' closures, emptied by the loop.
-    inbox: Rc<RefCell<Vec<Arrived>>>,
-    batch: Vec<Arrived>,
+    inbox: Rc<RefCell<Vec<Arrived<S::Buffer>>>>,
+    batch: Vec<Arrived<S::Buffer>>,
     in_flight: u32,
 }
 
-impl Loop<'_> {
+impl<'r, S: Source> Loop<'r, S> {
+    fn new(ring: &'r LocalRing, file: FixedFd, source: &'r S, blocks: Blocks) -> Self {
+        Self {
+            ring,
+            file,
+            source,
+            blocks,
+            inbox: Rc::default(),
+            batch: Vec::new(),
+            in_flight: 0,
+        }
+    }
+
     fn run(&mut self, course: &Course<'_>, done: &mut Done) -> Result<(), ReadError> {
         let mut settings = course.settings.reader();
         loop {
@@ -89,7 +125,7 @@ impl Loop<'_> {
                 return self.drain(course, done);
             }
             while self.in_flight < now.depth {
-                let Some(buffer) = course.slab.claim() else { break };
+                let Some(buffer) = self.source.lease() else { break };
                 self.submit(buffer)?;
             }
             self.turn((now.depth / 4).clamp(1, 16) as usize)?;
@@ -97,7 +133,7 @@ impl Loop<'_> {
         }
     }
 
-    fn submit(&mut self, buffer: SlabBuf) -> Result<(), ReadError> {
+    fn submit(&mut self, buffer: S::Buffer) -> Result<(), ReadError> {
         let number = self.blocks.next();
         let offset = number * buffer.len() as u64;
         let inbox = Rc::clone(&self.inbox);

@@ -95,39 +95,43 @@ pub fn run(args: &BenchArgs, stop: &Stop, progress: &Progress) -> Result<Results
         Some(path) => DataFile::open(path, args.size, args.bs, &mut step)?,
         None => DataFile::make(args.dir.as_deref(), args.size, args.bs, seed, &mut step)?,
     };
-    let buffers = run::readers(Lane::Pread, Phase::Direct, cpus.len(), args.depth)
-        .max(cpus.len() * args.depth as usize);
+    measure(args, &file, &cpus, stop, progress)
+}
+
+/// Runs every lane in every phase on a file that is there.
+///
+/// # Errors
+/// As [`run`].
+pub fn measure(
+    args: &BenchArgs,
+    file: &DataFile,
+    cpus: &[usize],
+    stop: &Stop,
+    progress: &Progress,
+) -> Result<Results, Failure> {
+    let threads = run::readers(Lane::Pread, Phase::Direct, cpus.len(), args.depth);
+    let buffers = threads.max(cpus.len() * args.depth as usize);
     let slab = Slab::new(buffers, file.block, AlignedOptions::new()).map_err(|e| {
         refused(format_args!(
             "no memory for {buffers} buffers: {e}; give a smaller --depth or --bs"
         ))
     })?;
-    let mut rows = phase(
+    let place = Place {
         args,
-        Phase::Cached,
-        &file,
-        &file.cached,
-        &slab,
-        &cpus,
+        file,
+        slab: &slab,
+        cpus,
         stop,
         progress,
-    )?;
+    };
+    let mut rows = place.phase(Phase::Cached, &file.cached)?;
     let mut no_direct = None;
     match &file.direct {
-        Ok(direct) => rows.extend(phase(
-            args,
-            Phase::Direct,
-            &file,
-            direct,
-            &slab,
-            &cpus,
-            stop,
-            progress,
-        )?),
+        Ok(direct) => rows.extend(place.phase(Phase::Direct, direct)?),
         Err(why) => no_direct = Some(why.clone()),
     }
     Ok(Results {
-        place: file.place,
+        place: file.place.clone(),
         no_direct,
         depth: args.depth,
         block: file.block,
@@ -159,46 +163,49 @@ fn check(args: &BenchArgs) -> Result<Vec<usize>, Failure> {
     Ok(cpus)
 }
 
-#[allow(clippy::too_many_arguments)] // each is one thing that a phase needs and does not own
-fn phase(
-    args: &BenchArgs,
-    phase: Phase,
-    data: &DataFile,
-    open: &File,
-    slab: &Slab,
-    cpus: &[usize],
-    stop: &Stop,
-    progress: &Progress,
-) -> Result<Vec<Figures>, Failure> {
-    let files = RegisteredFiles::new(16);
-    let owned = open
-        .try_clone()
-        .map_err(|e| refused(format_args!("{e}; raise the open-files limit: `ulimit -n`")))?;
-    let file = files
-        .adopt(owned.into())
-        .map_err(|e| refused(format_args!("{}", e.error)))?;
-    let settings = RcuCell::new(Settings {
-        depth: args.depth,
-        stop: false,
-    });
-    let mut rows = [Lane::Ring, Lane::Pread]
-        .map(|lane| Figures::new(phase, lane, run::readers(lane, phase, cpus.len(), args.depth)));
-    let length = Duration::from_secs_f64(args.seconds / f64::from(TURNS));
-    for _ in 0..TURNS {
-        for figures in &mut rows {
-            let course = Course {
-                files: &files,
-                file,
-                content: &data.content,
-                blocks: data.blocks,
-                block: data.block,
-                slab,
-                settings: &settings,
-                start: Barrier::new(figures.readers + 1),
-                cpus,
-            };
-            run::slice(&course, figures, length, stop, progress)?;
+/// What both phases share.
+struct Place<'a> {
+    args: &'a BenchArgs,
+    file: &'a DataFile,
+    slab: &'a Slab,
+    cpus: &'a [usize],
+    stop: &'a Stop,
+    progress: &'a Progress,
+}
+
+impl Place<'_> {
+    /// Lets the lanes take turns at reading through `open`.
+    fn phase(&self, phase: Phase, open: &File) -> Result<Vec<Figures>, Failure> {
+        let files = RegisteredFiles::new(16);
+        let owned = open
+            .try_clone()
+            .map_err(|e| refused(format_args!("{e}; raise the open-files limit: `ulimit -n`")))?;
+        let file = files
+            .adopt(owned.into())
+            .map_err(|e| refused(format_args!("{}", e.error)))?;
+        let settings = RcuCell::new(Settings {
+            depth: self.args.depth,
+            stop: false,
+        });
+        let readers = |lane| run::readers(lane, phase, self.cpus.len(), self.args.depth);
+        let mut rows = [Lane::Ring, Lane::Pread].map(|lane| Figures::new(phase, lane, readers(lane)));
+        let length = Duration::from_secs_f64(self.args.seconds / f64::from(TURNS));
+        for _ in 0..TURNS {
+            for figures in &mut rows {
+                let course = Course {
+                    files: &files,
+                    file,
+                    content: &self.file.content,
+                    blocks: self.file.blocks,
+                    block: self.file.block,
+                    slab: self.slab,
+                    settings: &settings,
+                    start: Barrier::new(figures.readers + 1),
+                    cpus: self.cpus,
+                };
+                run::slice(&course, figures, length, self.stop, self.progress)?;
+            }
         }
+        Ok(rows.into())
     }
-    Ok(rows.into())
 }

@@ -94,19 +94,18 @@ pub(super) fn slice(
     stop: &Stop,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let readers = figures.readers;
+    let lane = figures.lane;
     let published = Arc::new(by_pread::Published::default());
-    let latencies: Vec<by_pread::Latencies> = match figures.lane {
+    let latencies: Vec<by_pread::Latencies> = match lane {
         Lane::Ring => Vec::new(),
-        Lane::Pread => (0..readers).map(|_| Arc::new(Histogram::new())).collect(),
+        Lane::Pread => (0..figures.readers).map(|_| Arc::new(Histogram::new())).collect(),
     };
     let base = ring_counts();
     let (send, handles) = mpsc::channel();
-    let (done, last, elapsed) = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..readers)
+    let (done, last) = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..figures.readers)
             .map(|index| {
                 let (send, published, latencies) = (send.clone(), &published, &latencies);
-                let lane = figures.lane;
                 let body = move || match lane {
                     Lane::Ring => by_ring::read(course, index, send),
                     Lane::Pread => {
@@ -119,7 +118,7 @@ pub(super) fn slice(
             })
             .collect();
         drop(send);
-        let gauge = match figures.lane {
+        let gauge = match lane {
             Lane::Ring => Gauge::Ring {
                 rings: handles.iter().collect(),
                 base,
@@ -129,33 +128,18 @@ pub(super) fn slice(
                 latencies: latencies.clone(),
             },
         };
-        course.start.wait();
-        let begun = Instant::now();
-        let over = |threads: &[std::io::Result<std::thread::ScopedJoinHandle<'_, _>>]| {
-            threads
-                .iter()
-                .any(|t| t.as_ref().map_or(true, |t| t.is_finished()))
-        };
-        let mut before = gauge.read();
-        let mut looked = begun;
-        while begun.elapsed() < length && !stop.asked() && !over(&threads) {
-            std::thread::sleep(LOOK.min(length.saturating_sub(begun.elapsed())));
-            let now = gauge.read();
-            let at = Instant::now();
-            let held = course.slab.slots() - course.slab.available();
-            figures.look(
-                sample(
-                    &before,
-                    &now,
-                    (at - looked).as_secs_f64(),
-                    figures.seconds + (at - begun).as_secs_f64(),
-                ),
-                held,
-            );
-            figures.tell(progress);
-            (before, looked) = (now, at);
+        // Those that could not be started wait for nobody, and nobody must wait for them.
+        for _ in threads.iter().filter(|thread| thread.is_err()) {
+            scope.spawn(|| course.start.wait());
         }
-        let elapsed = begun.elapsed();
+        course.start.wait();
+        let over = || {
+            stop.asked()
+                || threads
+                    .iter()
+                    .any(|t| t.as_ref().map_or(true, |t| t.is_finished()))
+        };
+        watch(course, figures, &gauge, length, &over, progress);
         let settings = *course.settings.load_full();
         course.settings.store(Settings {
             stop: true,
@@ -163,9 +147,8 @@ pub(super) fn slice(
         });
         let done: Vec<Result<Done, Failure>> = threads.into_iter().map(joined).collect();
         course.settings.store(settings);
-        (done, gauge.read(), elapsed)
+        (done, gauge.read())
     });
-    figures.seconds += elapsed.as_secs_f64();
     for done in done {
         figures.add(&done?);
     }
@@ -174,6 +157,31 @@ pub(super) fn slice(
     figures.calls += last.calls;
     figures.latency_ns.merge(&last.latency_ns);
     stop.check()
+}
+
+/// Looks at what is published until the time is up or it is over before that.
+fn watch(
+    course: &Course<'_>,
+    figures: &mut Figures,
+    gauge: &Gauge,
+    length: Duration,
+    over: &dyn Fn() -> bool,
+    progress: &Progress,
+) {
+    let earlier = figures.seconds;
+    let begun = Instant::now();
+    let (mut before, mut looked) = (gauge.read(), begun);
+    while begun.elapsed() < length && !over() {
+        std::thread::sleep(LOOK.min(length.saturating_sub(begun.elapsed())));
+        let (now, at) = (gauge.read(), Instant::now());
+        let so_far = earlier + (at - begun).as_secs_f64();
+        let buffers_out = course.slab.slots() - course.slab.available();
+        let sample = sample(&before, &now, (at - looked).as_secs_f64(), so_far);
+        figures.look(sample, buffers_out);
+        figures.tell(progress);
+        (before, looked) = (now, at);
+    }
+    figures.seconds = earlier + begun.elapsed().as_secs_f64();
 }
 
 fn joined(
