@@ -20,3 +20,8 @@ pub use claim::{Claim, Invalid, Plan, Task};
 pub use contest::{Contest, Worker};
 pub use machine::{online_cpus, pin_to, steal_ticks, thread_cpu_ns};
 pub use row::{Row, Verdict, render_table};
+
+/// The examples of the workspace's README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
