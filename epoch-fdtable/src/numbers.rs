@@ -44,17 +44,30 @@ sync_base::global! {
 struct Memory {
     /// Table and index of the word that this thread last wrote, and what it left there.
     word: Cell<(u64, u32, Taken)>,
-    /// Table and index of the word from which `any` serves this thread.
-    home: Cell<(u64, u32)>,
+    /// The word from which `any` serves this thread.
+    home: Cell<Home>,
     /// This thread's number plus one; zero before it has one.
     thread: Cell<u32>,
 }
 
 sync_base::thread_local! {
     static MEMORY: Memory = const {
-        Memory { word: Cell::new((0, 0, Taken(0))), home: Cell::new((0, 0)), thread: Cell::new(0) }
+        Memory { word: Cell::new((0, 0, Taken(0))), home: Cell::new(Home { table: 0, word: 0, strikes: 0 }), thread: Cell::new(0) }
     };
 }
+
+/// A thread's own word in a table, and how many times in a row it met another thread there.
+#[derive(Clone, Copy)]
+struct Home {
+    table: u64,
+    word: u32,
+    strikes: u32,
+}
+
+/// Meetings in a row that a thread puts up with in its home word.
+const STRIKES: u32 = 2;
+/// Threads that settle in different words though they look at the same moment.
+const APART: u32 = 8;
 
 /// What came of looking for a free number in one word.
 enum InWord {
@@ -119,37 +132,58 @@ impl Numbers {
         if words == 0 {
             return None;
         }
-        let (table, remembered) = MEMORY.with(|m| m.home.get());
-        let home = if table == self.id && remembered < words {
-            remembered
+        let thread = thread_number();
+        let home = MEMORY.with(|m| m.home.get());
+        let home = if home.table == self.id && home.word < words {
+            home
         } else {
-            thread_number() % words
+            Home {
+                table: self.id,
+                word: thread % words,
+                strikes: 0,
+            }
         };
-        if let InWord::Taken { number, raced } = self.take_in(pages, home, 0, limit) {
-            // Somebody else works here too: settle elsewhere next time.
-            let next = if raced {
-                (home + stride(words)) % words
+        if let InWord::Taken { number, raced } = self.take_in(pages, home.word, 0, limit) {
+            // Somebody else works here too, time and again: settle elsewhere next time.
+            let strikes = if raced { home.strikes + 1 } else { 0 };
+            let next = if strikes > STRIKES {
+                Home {
+                    word: (home.word + 1 + thread % words) % words,
+                    strikes: 0,
+                    ..home
+                }
             } else {
-                home
+                Home { strikes, ..home }
             };
-            MEMORY.with(|m| m.home.set((self.id, next)));
+            MEMORY.with(|m| m.home.set(next));
             return Some(number);
         }
-        self.settle(pages, home, words, limit)
+        self.settle(pages, (home.word + 1 + thread % words) % words, words, limit)
     }
 
-    /// Looks for a new home, a stride ahead, and takes a number there.
+    /// Looks for a new home from `start` on, and takes a number there.
+    ///
+    /// Each thread first passes over some open words, as many as its number says, so that threads that look at the same
+    /// time part.
     #[cold]
-    fn settle(&self, pages: &Pages, home: u32, words: u32, limit: u32) -> Option<u32> {
-        let start = (home + stride(words)) % words;
-        for word in (start..words).chain(0..start) {
-            // Relaxed: as in `lowest`.
-            let group = Group(self.groups[(word / GROUP_WORDS) as usize].load(Ordering::Relaxed));
-            if group.is_full(word % GROUP_WORDS) {
-                continue;
-            }
+    fn settle(&self, pages: &Pages, start: u32, words: u32, limit: u32) -> Option<u32> {
+        let open = || {
+            (start..words).chain(0..start).filter(|word| {
+                // Relaxed: as in `lowest`.
+                let group = Group(self.groups[(word / GROUP_WORDS) as usize].load(Ordering::Relaxed));
+                !group.is_full(word % GROUP_WORDS)
+            })
+        };
+        let apart = (thread_number() % APART) as usize;
+        for word in open().skip(apart).chain(open()) {
             if let InWord::Taken { number, .. } = self.take_in(pages, word, 0, limit) {
-                MEMORY.with(|m| m.home.set((self.id, word)));
+                MEMORY.with(|m| {
+                    m.home.set(Home {
+                        table: self.id,
+                        word,
+                        strikes: 0,
+                    })
+                });
                 return Some(number);
             }
         }
@@ -216,15 +250,15 @@ impl Numbers {
                 let past = seen.lowest_free(floor).is_some();
                 return if past { InWord::PastLimit } else { InWord::Full };
             };
+            let (now, then) = (seen.0, seen.with(bit).0);
             // Acquire: pairs with the Release in `release`; the last owner's slot and generation are seen. Relaxed on
             // failure: the value is the next guess.
-            let (now, then) = (seen.0, seen.with(bit).0);
             match atomic.compare_exchange(now, then, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => {
                     self.after_taking(pages, word, Taken(then));
                     return InWord::Taken {
                         number: base + bit,
-                        raced: lost > 1,
+                        raced: lost > 0,
                     };
                 }
                 Err(actual) => (guessed, seen, lost) = (false, Taken(actual), lost + 1),
@@ -288,10 +322,4 @@ fn thread_number() -> u32 {
         }
         m.thread.get().wrapping_sub(1)
     })
-}
-
-/// How far to jump to a new home: threads numbered in a row tile the words without meeting.
-fn stride(words: u32) -> u32 {
-    // Relaxed: any value serves.
-    (NEXT_THREAD.load(Ordering::Relaxed) % words).max(1)
 }

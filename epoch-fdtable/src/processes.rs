@@ -74,7 +74,8 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
     /// # Errors
     /// [`FdError::Taken`] when the process exists, [`FdError::PastLimit`] when the id is too great.
     pub fn create(&self, process: u32) -> Result<Handle, FdError> {
-        let table = FdTable::with_reclaim(self.limit, self.hard_limit, self.tables.reclaim().clone());
+        // SAFETY: the table is used through a section of `self`, which holds the handle, or freed by the backend.
+        let table = unsafe { FdTable::within(self.limit, self.hard_limit, self.tables.reclaim()) };
         self.adopt(process, table)
     }
 
@@ -85,7 +86,9 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
     /// # Errors
     /// [`FdError::NotOpen`] when the parent does not exist; otherwise as [`create`](Self::create).
     pub fn fork(&self, parent: impl Key, child: u32) -> Result<Handle, FdError> {
-        let table = self.with(parent, FdTable::fork).ok_or(FdError::NotOpen {
+        // SAFETY: as in `create`: the child's table is used through a section of `self`, or freed by the backend.
+        let table = self.with(parent, |table| unsafe { table.fork() });
+        let table = table.ok_or(FdError::NotOpen {
             number: parent.number(),
         })?;
         self.adopt(child, table)

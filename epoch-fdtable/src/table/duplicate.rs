@@ -97,23 +97,27 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
                 .ok_or(FdError::Full { limit })
         })
         .map_err(|(fresh, error)| Refused {
-            value: Shared::from_reference(fresh.into_reference(), self.reclaim.clone()),
+            value: Shared::from_reference(fresh.into_reference(), R::clone(self.reclaim())),
             error,
         })
     }
 
     /// Makes a table with a copy of every descriptor that is open here and not close-on-fork, and with the same limits:
     /// what `fork` does. Each descriptor is copied at one moment of its own.
-    pub(crate) fn fork(&self) -> Self {
+    ///
+    /// # Safety
+    /// As for [`within`](Self::within), with this table's backend.
+    pub(crate) unsafe fn fork(&self) -> Self {
         // The limit may have been lowered below descriptors that are open.
-        let child = Self::with_reclaim(self.hard_limit, self.hard_limit, self.reclaim.clone());
+        // SAFETY: the caller's promise.
+        let child = unsafe { Self::within(self.hard_limit, self.hard_limit, self.reclaim()) };
         let section = self.pin();
         for (first, _) in self.pages.present() {
             for number in first..first + PAGE_SLOTS {
                 let Some((link, body)) = self.acquire(number) else {
                     continue;
                 };
-                let shared = Shared::from_reference(body, self.reclaim.clone());
+                let shared = Shared::from_reference(body, R::clone(self.reclaim()));
                 if link.flags().contains(Flags::CLOSE_ON_FORK) {
                     continue;
                 }
@@ -132,7 +136,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     }
 
     fn give_up(&self, fresh: Fresh<T>, error: FdError) -> FdError {
-        release(fresh.into_reference(), &self.reclaim);
+        release(fresh.into_reference(), self.reclaim());
         error
     }
 }

@@ -185,7 +185,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
                 .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
             {
-                let removed = Removed::from_reference(self.unlinked(old), &self.reclaim);
+                let removed = Removed::from_reference(self.unlinked(old), self.reclaim());
                 return Ok((Handle { number, generation }, removed));
             }
         }

@@ -46,8 +46,8 @@ use crate::reclaim::{Asymmetric, Reclaim};
 use crate::shared::bury;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem;
-use std::ptr::NonNull;
+use std::mem::{self, ManuallyDrop};
+use std::ptr::{self, NonNull};
 use std::time::Duration;
 use sync_base::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -67,7 +67,9 @@ pub struct FdTable<T: Send + Sync + 'static, R: Reclaim = Asymmetric> {
     limit: AtomicU32,
     shut: AtomicBool,
     hard_limit: u32,
-    reclaim: R,
+    /// Dropped only where `counted`: see `within`.
+    reclaim: ManuallyDrop<R>,
+    counted: bool,
     values: PhantomData<T>,
 }
 
@@ -117,6 +119,21 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             hard_limit <= MAX_HARD_LIMIT,
             "the hard limit of {hard_limit} is above {MAX_HARD_LIMIT}"
         );
+        Self::build(limit, hard_limit, ManuallyDrop::new(reclaim), true)
+    }
+
+    /// Makes a table that will itself be freed through `reclaim`. It shares the handle and holds none of its own: one in
+    /// the backend's garbage would keep the backend alive, and the backend the garbage.
+    ///
+    /// # Safety
+    /// While anybody uses the table, `reclaim` or a clone of it lives, or the backend is freeing the table.
+    pub(crate) unsafe fn within(limit: u32, hard_limit: u32, reclaim: &R) -> Self {
+        // SAFETY: a copy that is never dropped, of a handle that outlives its use, by the caller's promise.
+        let copy = ManuallyDrop::new(unsafe { ptr::read(reclaim) });
+        Self::build(limit, hard_limit, copy, false)
+    }
+
+    fn build(limit: u32, hard_limit: u32, reclaim: ManuallyDrop<R>, counted: bool) -> Self {
         let pages = Pages::new(hard_limit);
         Self {
             numbers: Numbers::new(&pages),
@@ -125,6 +142,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             shut: AtomicBool::new(false),
             hard_limit,
             reclaim,
+            counted,
             values: PhantomData,
         }
     }
@@ -217,17 +235,18 @@ impl<T: Send + Sync + 'static, R: Reclaim> Drop for FdTable<T, R> {
                 }
             }
         }
-        if dead.is_empty() {
-            return;
-        }
-        let alone = self.reclaim.wait(&self.reclaim.grace(), Duration::ZERO);
+        let alone = !dead.is_empty() && self.reclaim.wait(&self.reclaim.grace(), Duration::ZERO);
         for body in dead {
             if alone {
                 // SAFETY: entry I1: this call moved it to dead, and a grace period that began later is over.
                 unsafe { free_body::<T>(body.as_ptr().cast()) };
             } else {
-                bury(body, &self.reclaim);
+                bury(body, self.reclaim());
             }
+        }
+        if self.counted {
+            // SAFETY: our own handle, and its last use.
+            unsafe { ManuallyDrop::drop(&mut self.reclaim) };
         }
     }
 }
@@ -238,7 +257,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> fmt::Debug for FdTable<T, R> {
             .field("len", &self.len())
             .field("limit", &self.limit())
             .field("hard_limit", &self.hard_limit)
-            .field("reclaim", &self.reclaim)
+            .field("reclaim", self.reclaim())
             .finish_non_exhaustive()
     }
 }

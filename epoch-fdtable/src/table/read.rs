@@ -143,7 +143,7 @@ impl<'t, T: Send + Sync + 'static, R: Reclaim> Pinned<'t, T, R> {
     /// Returns a counted handle; see [`FdTable::get_cloned`].
     pub fn get_cloned(&self, key: impl Key) -> Option<Shared<T, R>> {
         let (_, body) = self.table.acquire(key)?;
-        Some(Shared::from_reference(body, self.table.reclaim.clone()))
+        Some(Shared::from_reference(body, R::clone(self.table.reclaim())))
     }
 
     /// Returns the handle of what is open under this number now.

@@ -44,7 +44,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     pub(crate) fn take(&self, key: impl Key) -> Option<Removed<'_, T, R>> {
         let _section = self.reclaim.pin();
         let link = self.unlink(key, |_| true)?;
-        Some(Removed::from_reference(self.unlinked(link), &self.reclaim))
+        Some(Removed::from_reference(self.unlinked(link), self.reclaim()))
     }
 
     /// Closes a descriptor and ends its value promptly: never waits for a reader, never leaves the end to a collection.

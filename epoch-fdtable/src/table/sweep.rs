@@ -60,7 +60,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     where
         T: Sever,
     {
-        self.unlink_range(range, |_| true).end(&self.reclaim)
+        self.unlink_range(range, |_| true).end(self.reclaim())
     }
 
     /// Closes every close-on-exec descriptor, as `execve(2)` does; otherwise as [`close_range`](Self::close_range).
@@ -68,7 +68,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     where
         T: Sever,
     {
-        self.unlink_on_exec().end(&self.reclaim)
+        self.unlink_on_exec().end(self.reclaim())
     }
 
     /// Changes the flags of every open descriptor in a range (`CLOSE_RANGE_CLOEXEC`), each in one step; returns how many.
@@ -101,7 +101,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
         // Relaxed: I5: ordered by the barriers here and in `publish`.
         self.shut.store(true, Ordering::Relaxed);
         heavy_barrier();
-        self.unlink_range(.., |_| true).end(&self.reclaim)
+        self.unlink_range(.., |_| true).end(self.reclaim())
     }
 
     /// Empties the slots of the range whose flags are chosen.

@@ -1,0 +1,58 @@
+//! The garbage limit of the domain, met through the table.
+#![cfg(not(any(loom, shuttle)))]
+
+use epoch_fdtable::{Asymmetric, FdError, FdTable};
+use std::sync::mpsc;
+use std::time::Duration;
+use sync_base::Domain;
+
+fn domain() -> Domain {
+    Domain::builder()
+        .garbage_limit(4096)
+        .batch(8)
+        .stall_wait(Duration::from_millis(1))
+        .build()
+}
+
+#[test]
+fn c6_a_reader_asleep_in_a_section_is_named_and_the_value_comes_back() {
+    let domain = domain();
+    let table = FdTable::with_reclaim(64, 64, Asymmetric::new(domain.clone()));
+    table.insert([0u64; 16]).unwrap();
+    std::thread::scope(|scope| {
+        let (asleep, is_asleep) = mpsc::channel();
+        let (wake, woken) = mpsc::channel::<()>();
+        let table = &table;
+        scope.spawn(move || {
+            let pinned = table.pin();
+            // SAFETY: a plain system call.
+            asleep.send(unsafe { libc::gettid() }.unsigned_abs()).unwrap();
+            woken.recv().unwrap();
+            drop(pinned);
+        });
+        let reader = is_asleep.recv().unwrap();
+        let refused = (1..1000u64).find_map(|n| match table.try_replace(0, [n; 16]) {
+            Ok(_) => None,
+            Err(refused) => Some((n, refused)),
+        });
+        let (n, refused) = refused.expect("the limit is reached");
+        assert_eq!(
+            (refused.value[0], refused.error),
+            (n, FdError::Stalled { thread: reader })
+        );
+        assert!(refused.error.is_retryable() && refused.to_string().contains(&reader.to_string()));
+        assert_eq!(
+            table.try_remove(0).unwrap_err(),
+            FdError::Stalled { thread: reader }
+        );
+        assert_eq!(table.with(0, |v| v[0]), Some(n - 1), "refused, so still open");
+        // Who cannot be refused waits the stated time, then goes past the limit, counted.
+        drop(table.replace(0, [7; 16]).unwrap());
+        assert!(domain.stats().limit_exceeded >= 1);
+        // Bounded: nothing that was refused was retired.
+        assert!(domain.stats().garbage <= 2 * 4096);
+        wake.send(()).unwrap();
+    });
+    table.collect();
+    drop(table.try_remove(0).unwrap());
+}
