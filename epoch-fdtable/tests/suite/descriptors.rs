@@ -395,3 +395,28 @@ fn c6_limits_that_make_no_sense_are_refused() {
     assert!(made(0, (1 << 26) + 1).is_err());
     assert!(made(0, 0).unwrap().insert(1).is_err());
 }
+
+#[test]
+fn c6_a_table_of_signal_handlers_is_a_second_use() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    type Handler = Box<dyn Fn(u32) -> u64 + Send + Sync>;
+    let table = table::<Handler>(65);
+    let caught = AtomicU64::new(0);
+    let handler = |weight: u64| -> Handler { Box::new(move |signal| weight * u64::from(signal)) };
+    drop(table.put(15, handler(1), Flags::CLOSE_ON_EXEC).unwrap());
+    drop(table.put(2, handler(1), Flags::NONE).unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..5_000 {
+                let value = table.with(15, |h| h(15)).expect("replaced, never absent");
+                caught.fetch_add(value, Ordering::Relaxed);
+            }
+        });
+        scope.spawn(|| (0..500).for_each(|_| drop(table.put(15, handler(1), Flags::CLOSE_ON_EXEC).unwrap())));
+    });
+    assert_eq!(caught.into_inner(), 15 * 5_000);
+    // exec resets what is caught; what is not marked stays.
+    let marked = |n: &u32| table.flags(*n) == Some(Flags::CLOSE_ON_EXEC);
+    (0..65).filter(marked).for_each(|n| drop(table.remove(n)));
+    assert!(table.with(15, |h| h(1)).is_none() && table.with(2, |h| h(1)) == Some(1));
+}
