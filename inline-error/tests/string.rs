@@ -59,6 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn agree<const N: usize>(steps: &[Step]) {
+    assert_eq!(size_of::<InlineString<N>>(), N + 1);
     let (mut ours, mut oracle) = (InlineString::<N>::new(), Oracle::<N>::default());
     for step in steps {
         match step {

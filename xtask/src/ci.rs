@@ -89,7 +89,12 @@ pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
         ))?;
     }
     check(cargo(root, &["test", "--doc"]).args(most))?;
-    check(&mut cargo(root, &["test", "--doc", "-p", "bench-suite"]))
+    check(&mut cargo(root, &["test", "--doc", "-p", "bench-suite"]))?;
+    // What happens without a heap has tests of its own.
+    check(&mut cargo(
+        root,
+        &["test", "-p", "inline-error", "--no-default-features"],
+    ))
 }
 
 fn docs(root: &Path) -> anyhow::Result<()> {

@@ -40,7 +40,9 @@ pub(crate) fn file_system(path: &Path) -> io::Result<FileSystem> {
         0x6969 => ("nfs", false),
         _ => ("unknown", false),
     };
-    let free_bytes = (told.f_bavail as u64).saturating_mul(told.f_bsize as u64);
+    let free_bytes = told
+        .f_bavail
+        .saturating_mul(u64::try_from(told.f_bsize).unwrap_or(0));
     Ok(FileSystem {
         name,
         in_memory,

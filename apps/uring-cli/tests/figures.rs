@@ -99,12 +99,7 @@ fn reads_in_the_kernel_are_seen_where_the_disk_takes_its_time() {
     let Some(_alone) = alone() else { return };
     let results = results(32);
     let Some(why) = &results.no_direct else {
-        let ring = results
-            .rows
-            .iter()
-            .filter(|row| row.lane == Lane::Ring)
-            .next_back()
-            .unwrap();
+        let ring = results.rows.iter().rfind(|row| row.lane == Lane::Ring).unwrap();
         assert!(
             ring.samples.iter().any(|s| s.in_kernel > 0),
             "from the sequence lock of the ring"

@@ -64,9 +64,7 @@ impl DataFile {
                 cause(&e)
             ))
         })?;
-        reserve(&file, bytes)
-            .and_then(|()| Ok(()))
-            .map_err(|e| on_write(&e, &dir, bytes))?;
+        reserve(&file, bytes).map_err(|e| on_write(&e, &dir, bytes))?;
         let mut chunk = vec![0; 1 << 20];
         let mut at = 0;
         while at < bytes {
