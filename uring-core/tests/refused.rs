@@ -1,0 +1,137 @@
+//! Where io_uring is refused or short of something: a clear error with its remedy, and nothing left behind.
+//!
+//! Each case runs in a child process of its own, since a seccomp filter and a lowered limit cannot be taken back.
+#![cfg(not(any(loom, shuttle)))]
+
+use std::process::Command;
+use uring_core::op::Nop;
+use uring_core::{ErrorKind, LocalRing, Options, probe};
+
+const CASE: &str = "URING_REFUSED_CASE";
+
+/// Runs this test again, alone, in a child that knows that it is one.
+fn in_child(test: &str, case: fn()) {
+    if std::env::var(CASE).is_ok_and(|name| name == test) {
+        return case();
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(CASE, test)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{said}");
+}
+
+/// Makes every `io_uring_setup` of this process fail with `errno`, as a container's profile does.
+fn refuse_setup(errno: i32) {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUALS: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut program = [
+        step(LOAD, 0, 0, 0),
+        step(EQUALS, 0, 1, libc::SYS_io_uring_setup as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: plain numbers.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: the program outlives the call, which copies it.
+    assert_eq!(
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) },
+        0
+    );
+}
+
+fn limit(resource: u32, value: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: value,
+        rlim_max: value,
+    };
+    // SAFETY: reads one limit.
+    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+}
+
+/// containerd#9320.
+#[test]
+fn e5_refusal_by_a_seccomp_profile_names_the_profile() {
+    in_child("e5_refusal_by_a_seccomp_profile_names_the_profile", || {
+        refuse_setup(libc::EPERM);
+        let error = LocalRing::new().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!(error.errno().map(|e| e.number()), Some(libc::EPERM));
+        let told = error.to_string();
+        assert!(
+            told.contains("seccomp") || told.contains("io_uring_disabled"),
+            "{told}"
+        );
+        let report = probe();
+        assert_eq!(report.refused, Some(libc::EPERM));
+        assert!(report.operations.iter().all(|op| !op.available));
+        assert!(!report.advice.is_empty());
+    });
+}
+
+#[test]
+fn e5_kernel_without_io_uring_names_the_version_to_run() {
+    in_child("e5_kernel_without_io_uring_names_the_version_to_run", || {
+        refuse_setup(libc::ENOSYS);
+        let told = LocalRing::new().unwrap_err().to_string();
+        assert!(told.contains("5.6"), "{told}");
+    });
+}
+
+#[test]
+fn e5_no_descriptor_left_names_the_limit() {
+    in_child("e5_no_descriptor_left_names_the_limit", || {
+        limit(libc::RLIMIT_NOFILE as u32, 3);
+        let told = LocalRing::new().unwrap_err().to_string();
+        assert!(told.contains("ulimit -n"), "{told}");
+    });
+}
+
+/// neon#6667, glommio#305.
+#[test]
+fn e1_limit_on_locked_memory_names_the_limit_and_plain_buffers_go_on() {
+    in_child(
+        "e1_limit_on_locked_memory_names_the_limit_and_plain_buffers_go_on",
+        || {
+            let ring = LocalRing::new().unwrap();
+            let slab = pooled_vec::Slab::new(64, 4096, pooled_vec::AlignedOptions::new()).unwrap();
+            // Root is not held to it; then the limit has nothing to say.
+            limit(libc::RLIMIT_MEMLOCK as u32, 4096);
+            match ring.register_slab(slab) {
+                Ok(slab) => assert!(slab.lease().is_some()),
+                Err(error) => assert!(error.to_string().contains("ulimit -l"), "{error}"),
+            }
+            ring.block_on(ring.run(Nop::new())).unwrap().unwrap();
+        },
+    );
+}
+
+#[test]
+fn e5_option_that_no_ring_can_have_is_told() {
+    for depth in [0, 16_385, u32::MAX] {
+        let error = LocalRing::with(&Options::new().depth(depth)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("16384"), "{error}");
+    }
+}
+
+/// SQPOLL needs a privilege before Linux 5.11; whatever the kernel says, the ring works and tells.
+#[test]
+fn e8_polling_that_is_refused_leaves_a_ring_without_it() {
+    let ring = LocalRing::with(
+        &Options::new()
+            .depth(4)
+            .sqpoll(std::time::Duration::from_millis(5)),
+    )
+    .unwrap();
+    assert!(ring.info().sqpoll || !ring.info().refusals.is_empty());
+    ring.block_on(ring.run(Nop::new())).unwrap().unwrap();
+}
