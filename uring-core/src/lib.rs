@@ -19,3 +19,8 @@ pub use sys::abi;
 pub use sys::ladder::{Refusal, RingInfo, Rung};
 pub use sys::limits::Limits;
 pub use sys::probe::{Advice, Capability, Probe, probe};
+
+/// The reaper's list, for its model.
+#[cfg(loom)]
+#[doc(hidden)]
+pub use ring::reaper::{Ward, Watch, watch};

@@ -13,8 +13,10 @@ mod books {
     use std::collections::BTreeMap;
     use sync_base::sync::Mutex;
 
-    /// Start of a lent range -> (end, may be written).
-    static LENT: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+    sync_base::global! {
+        /// Start of a range lent for writing -> its end.
+        static LENT: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+    }
 
     /// What one ring has lent, by slot.
     #[derive(Debug, Default)]

@@ -11,7 +11,8 @@ mod future;
 mod ledger;
 pub(crate) mod operation;
 mod options;
-mod reaper;
+#[allow(unreachable_pub)] // public for its model alone
+pub(crate) mod reaper;
 mod shut;
 mod stats;
 mod stream;

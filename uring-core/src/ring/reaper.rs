@@ -10,8 +10,8 @@
 //! - **R1** the thread exits only under the lock, with the list empty, and marks itself gone in the same critical section;
 //! - **R2** whoever adds to the list does so under the lock, and starts a thread if there is none.
 //!
-//! Hence nothing is ever on the list without a thread that will look at it. An addition wakes the thread through a pipe of
-//! its own; a missed wake-up would cost at most one round of the wait.
+//! Hence nothing is ever on the list without a thread that will look at it (loom model `ring.reaper_loses_nobody`). The
+//! thread looks every 20 ms; there is no wake-up to be lost.
 
 use super::ledger::Ledger;
 use super::stats::totals;
@@ -22,8 +22,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 use sync_base::sync::Mutex;
 
-/// Longest sleep of the reaper between two looks.
-const ROUND: Duration = Duration::from_millis(200);
+/// Sleep of the reaper between two looks; it runs only while something is left behind.
+const ROUND: Duration = Duration::from_millis(20);
 
 /// All that the kernel may still touch of a ring that is gone.
 pub(crate) struct Leftover {
@@ -34,23 +34,23 @@ pub(crate) struct Leftover {
 }
 
 /// What the reaper waits for: something that is over at some time and is then dropped.
-pub(crate) trait Ward: Send {
-    /// Waits for one of `wards` to be over, at most `limit`; a wake-up may be early.
-    fn wait(wards: &[Self], limit: Duration)
-    where
-        Self: Sized;
+pub trait Ward: Send {
+    /// Waits a while before the next look, at most `limit`.
+    fn pause(limit: Duration);
     /// Whether it may be dropped.
     fn is_over(&self) -> bool;
 }
 
 /// The list and whether somebody watches it.
-pub(crate) struct Watch<W> {
+#[derive(Debug)]
+pub struct Watch<W> {
     wards: Vec<W>,
     watched: bool,
 }
 
 impl<W: Ward> Watch<W> {
-    pub(crate) const fn new() -> Self {
+    /// Starts with nobody on it.
+    pub const fn new() -> Self {
         Self {
             wards: Vec::new(),
             watched: false,
@@ -59,7 +59,7 @@ impl<W: Ward> Watch<W> {
 
     /// Adds a ward; `true` when the caller has to start a watcher (R2).
     #[must_use]
-    pub(crate) fn add(&mut self, ward: W) -> bool {
+    pub fn add(&mut self, ward: W) -> bool {
         self.wards.push(ward);
         !std::mem::replace(&mut self.watched, true)
     }
@@ -75,7 +75,7 @@ impl<W: Ward> Watch<W> {
 }
 
 /// Watches until nothing is left.
-pub(crate) fn watch<W: Ward>(list: &Mutex<Watch<W>>) {
+pub fn watch<W: Ward>(list: &Mutex<Watch<W>>) {
     loop {
         let over = list.lock().unwrap_or_else(|e| e.into_inner()).take_over();
         let Some(over) = over else { return };
@@ -83,7 +83,7 @@ pub(crate) fn watch<W: Ward>(list: &Mutex<Watch<W>>) {
         let idle = over.is_empty();
         drop(over);
         if idle {
-            W::wait(&[], ROUND);
+            W::pause(ROUND);
         }
     }
 }
@@ -95,8 +95,8 @@ struct Grave {
 }
 
 impl Ward for Grave {
-    fn wait(_: &[Self], limit: Duration) {
-        std::thread::sleep(limit / 8);
+    fn pause(limit: Duration) {
+        std::thread::sleep(limit);
     }
 
     fn is_over(&self) -> bool {
@@ -119,7 +119,9 @@ impl Drop for Grave {
     }
 }
 
-static GRAVES: Mutex<Watch<Grave>> = Mutex::new(Watch::new());
+sync_base::global! {
+    static GRAVES: Mutex<Watch<Grave>> = Mutex::new(Watch::new());
+}
 
 /// Takes what a ring leaves behind. Where the hang-up cannot be arranged the memory is leaked: it may never be freed.
 pub(crate) fn adopt(backend: &mut dyn Backend, rest: Leftover) {
