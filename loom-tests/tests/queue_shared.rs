@@ -14,8 +14,8 @@ const THREE: Bounds = Bounds {
 };
 const TWO: Bounds = Bounds {
     threads: 3,
-    quick: 3,
-    deep: 4,
+    quick: 2,
+    deep: 3,
 };
 
 /// Loom reports an `Arc` that is never dropped.
@@ -98,9 +98,10 @@ fn b11_slot_of_the_next_lap_waits_for_the_last_reader() {
 
 #[test]
 fn a8_displaced_values_are_handed_out_once_and_counted() {
-    check("mpmc.drop_oldest", THREE, || {
+    check("mpmc.drop_oldest", TWO, || {
         let queue = Arc::new(Queue::new(1, Overrun::DropOldest));
-        let producers: Vec<_> = (1..=2)
+        queue.try_push(value(1)).unwrap();
+        let producers: Vec<_> = (2..=3)
             .map(|i| {
                 let queue = Arc::clone(&queue);
                 thread::spawn(move || match queue.push(value(i)).expect("open") {
@@ -109,14 +110,40 @@ fn a8_displaced_values_are_handed_out_once_and_counted() {
                 })
             })
             .collect();
-        let theirs = Arc::clone(&queue);
-        let consumer = thread::spawn(move || theirs.try_pop().ok().map(|v| *v));
         let mut got: Vec<u64> = producers.into_iter().filter_map(|p| p.join().unwrap()).collect();
         assert_eq!(queue.drops().oldest, got.len() as u64);
-        got.extend(consumer.join().unwrap());
         got.extend(drain(&queue));
         got.sort_unstable();
-        assert_eq!(got, [1, 2]);
+        assert_eq!(got, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn a8_value_is_displaced_or_popped_and_never_both() {
+    check("mpmc.drop_oldest_pop", TWO, || {
+        let queue = Arc::new(Queue::new(1, Overrun::DropOldest));
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || {
+            let push = |i| match theirs.push(value(i)).expect("open") {
+                Pushed::Stored => None,
+                Pushed::DroppedOldest(v) | Pushed::DroppedNewest(v) => Some(*v),
+            };
+            (1..=3).filter_map(push).collect::<Vec<u64>>()
+        });
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || {
+            (0..2)
+                .filter_map(|_| theirs.try_pop().ok())
+                .map(|v| *v)
+                .collect::<Vec<_>>()
+        });
+        let mut got = producer.join().unwrap();
+        let popped = consumer.join().unwrap();
+        assert!(popped.is_sorted_by(|a, b| a < b), "{popped:?}");
+        got.extend(popped);
+        got.extend(drain(&queue));
+        got.sort_unstable();
+        assert_eq!(got, [1, 2, 3]);
     });
 }
 

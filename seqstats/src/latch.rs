@@ -39,6 +39,7 @@ use crate::Plain;
 use crate::turn::{Held, Hold, Taken, Turn};
 use crate::words::Words;
 use std::fmt;
+use std::mem::MaybeUninit;
 use sync_base::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use sync_base::{Backoff, CachePadded, Step, thread};
 
@@ -132,7 +133,6 @@ impl<T: Plain, const SLOTS: usize> Latch<T, SLOTS> {
     #[doc(hidden)]
     pub const fn with_version(value: T, version: u64) -> Self {
         const { Self::ENOUGH }
-        use std::mem::MaybeUninit;
         let mut slots: MaybeUninit<[CachePadded<Slot<T>>; SLOTS]> = MaybeUninit::uninit();
         let mut i = 0;
         while i < SLOTS {
@@ -181,29 +181,32 @@ impl<T: Plain, const SLOTS: usize> Latch<T, SLOTS> {
     /// Copies the value. Wait-free; see the type for the number of steps.
     #[inline]
     pub fn read(&self) -> T {
-        match self.glance() {
-            Some(value) => value,
-            None => self.read_announced(),
+        let mut copy = MaybeUninit::uninit();
+        if self.glance(&mut copy) {
+            // SAFETY: a glance that succeeds initialised the copy.
+            unsafe { copy.assume_init() }
+        } else {
+            self.read_announced()
         }
     }
 
     /// Copies the current slot without telling anybody; fails if the writer came round to it meanwhile.
     #[inline(always)]
-    fn glance(&self) -> Option<T> {
+    fn glance(&self, copy: &mut MaybeUninit<T>) -> bool {
         // Acquire: pairs with the Release swap in `LatchWriter::try_write`; publishes the slot's words and stamp.
         let current = Current(self.current.load(Ordering::Acquire));
         let slot = &self.slots[current.slot()];
         // Relaxed: L5: published by `current`, or later and then refused.
         let before = slot.stamp.load(Ordering::Relaxed);
         if before & 1 == 1 || (before / 2) as u32 != current.version() {
-            return None;
+            return false;
         }
-        let value = slot.words.load();
+        slot.words.load_into(copy);
         // Acquire: pairs with the fence(Release) in `LatchWriter::try_write`. Words of a later version were copied: then
         // the load below sees its odd stamp or a later one. None were: the copy is whole.
         fence(Ordering::Acquire);
         // Relaxed: ordered by the fence.
-        (slot.stamp.load(Ordering::Relaxed) == before).then_some(value)
+        slot.stamp.load(Ordering::Relaxed) == before
     }
 
     /// Copies the current slot while the writer keeps off it.

@@ -2,7 +2,7 @@
 
 use crate::Plain;
 use std::marker::PhantomData;
-use std::mem::size_of;
+use std::mem::{MaybeUninit, size_of};
 use sync_base::atomic::{AtomicU64, Ordering};
 
 /// A value as words of eight bytes, the last one filled up with zeros.
@@ -28,6 +28,10 @@ impl<T: Plain> Words<T> {
             bytes.extend(word.load(Ordering::Relaxed).to_ne_bytes());
         }
         bytemuck::pod_read_unaligned(&bytes[..size_of::<T>()])
+    }
+
+    pub(crate) fn load_into(&self, copy: &mut MaybeUninit<T>) {
+        copy.write(self.load());
     }
 
     pub(crate) fn store(&self, value: &T) {

@@ -32,6 +32,7 @@ use crate::Plain;
 use crate::turn::{Held, Hold, Taken, Turn};
 use crate::words::Words;
 use std::fmt;
+use std::mem::MaybeUninit;
 use sync_base::atomic::{AtomicU64, Ordering, fence};
 use sync_base::{Backoff, Step, hint, thread};
 
@@ -104,18 +105,25 @@ impl<T: Plain> SeqLock<T> {
     /// meanwhile. Safe in a signal handler, even one that interrupts the writer.
     #[inline]
     pub fn try_read(&self) -> Option<T> {
+        let mut copy = MaybeUninit::uninit();
+        // SAFETY: an attempt that succeeds initialised the copy.
+        self.attempt(&mut copy).then(|| unsafe { copy.assume_init() })
+    }
+
+    /// Copies the value to `copy`; true if it is one value.
+    #[inline(always)]
+    fn attempt(&self, copy: &mut MaybeUninit<T>) -> bool {
         // Acquire: pairs with the Release in `publish`; I3.
         let before = self.sequence.load(Ordering::Acquire);
         if before & 1 == 1 {
-            return None;
+            return false;
         }
-        let value = self.words.load();
-        // Acquire: pairs with the fence(Release) in `publish`. Words of a later write were copied: then the load
-        // below sees its odd number, or a later one. None were: then whatever the load below sees, the copy is whole.
+        self.words.load_into(copy);
+        // Acquire: pairs with the fence(Release) in `publish`. Words of a later write were copied: then the load below
+        // sees its odd number, or a later one. None were: then whatever the load below sees, the copy is whole.
         fence(Ordering::Acquire);
         // Relaxed: ordered by the fence.
-        let after = self.sequence.load(Ordering::Relaxed);
-        (before == after).then_some(value)
+        before == self.sequence.load(Ordering::Relaxed)
     }
 
     /// Copies the value. Takes no lock and writes nothing. Each failed attempt means that a writer was at work, so all
@@ -124,19 +132,18 @@ impl<T: Plain> SeqLock<T> {
     /// thread that it stands on.
     #[inline]
     pub fn read(&self) -> T {
-        match self.try_read() {
-            Some(value) => value,
-            None => self.read_contended(),
+        let mut copy = MaybeUninit::uninit();
+        if !self.attempt(&mut copy) {
+            self.read_contended(&mut copy);
         }
+        // SAFETY: an attempt that succeeds initialised the copy, and one did.
+        unsafe { copy.assume_init() }
     }
 
     #[cold]
-    fn read_contended(&self) -> T {
+    fn read_contended(&self, copy: &mut MaybeUninit<T>) {
         let mut backoff = Backoff::new();
-        loop {
-            if let Some(value) = self.try_read() {
-                return value;
-            }
+        while !self.attempt(copy) {
             if backoff.step() == Step::Park {
                 thread::yield_now();
             }

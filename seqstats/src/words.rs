@@ -64,6 +64,15 @@ impl<T: Plain> Words<T> {
     #[inline(always)]
     pub(crate) fn load(&self) -> T {
         let mut copy = MaybeUninit::<T>::uninit();
+        self.load_into(&mut copy);
+        // SAFETY: `load_into` wrote all size_of::<T>() bytes, and any bytes are a `T`, since it is `AnyBitPattern`.
+        unsafe { copy.assume_init() }
+    }
+
+    /// The same into a place that the caller has, all of which is then initialised. A copy that may yet be refused is
+    /// made where it is to stay: moving it once more would cost as much again.
+    #[inline(always)]
+    pub(crate) fn load_into(&self, copy: &mut MaybeUninit<T>) {
         let to = copy.as_mut_ptr().cast::<u8>();
         for i in 0..Self::WHOLE {
             // Relaxed: W2.
@@ -83,8 +92,6 @@ impl<T: Plain> Words<T> {
             // SAFETY: at < size_of::<T>(): inside `copy`.
             unsafe { to.add(at).write(byte) };
         }
-        // SAFETY: all size_of::<T>() bytes were written, and any bytes are a `T`, since it is `AnyBitPattern`.
-        unsafe { copy.assume_init() }
     }
 
     /// Copies a value into the words, one relaxed store each.
