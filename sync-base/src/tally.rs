@@ -1,5 +1,6 @@
 //! A count that no protocol depends on.
 
+// std: stands outside the models, which must not see it.
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A counter for statistics and hints: every access Relaxed, and invisible to a model checker, so that what publishes

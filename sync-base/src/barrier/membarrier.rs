@@ -1,6 +1,7 @@
 //! The barriers as shipped: `membarrier(2)` where the kernel grants it, fences where it does not.
 
 use super::Mode;
+// std: this file stands outside the models, which have a module of their own.
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence, fence};
 
 const UNKNOWN: u8 = 0;
@@ -56,6 +57,8 @@ pub fn light_barrier() {
     // Relaxed: whoever reads MEMBARRIER here runs after the registration, and a heavy side that still fences alone
     // cannot exist: it decides before it fences.
     if MODE.load(Ordering::Relaxed) == MEMBARRIER {
+        // SeqCst compiler fence: pairs with the barrier that `heavy_barrier` forces from outside; only the compiler must
+        // keep the order.
         compiler_fence(Ordering::SeqCst);
     } else {
         // SeqCst fence: pairs with the one in `heavy_barrier`; whichever comes first in the single order, the side of

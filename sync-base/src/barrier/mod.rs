@@ -69,6 +69,7 @@ pub fn light_barrier() {}
 /// The heavy side of the pair; shuttle reorders nothing, so it is only a point where threads may switch.
 #[cfg(all(shuttle, not(loom)))]
 pub fn heavy_barrier() {
+    // SeqCst: a point where threads may switch; it pairs with nothing, since nothing is reordered.
     crate::atomic::fence(crate::atomic::Ordering::SeqCst);
 }
 
@@ -79,5 +80,8 @@ pub(crate) fn light_when_granted() {
     #[cfg(any(loom, shuttle))]
     light_barrier();
     #[cfg(not(any(loom, shuttle)))]
-    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+    {
+        // SeqCst compiler fence: pairs with the barrier that `heavy_barrier` forces from outside.
+        crate::atomic::compiler_fence(crate::atomic::Ordering::SeqCst);
+    }
 }

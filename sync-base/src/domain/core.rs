@@ -168,7 +168,7 @@ impl Core {
     pub(super) unsafe fn drop_hold(core: *const Core) {
         // SAFETY: the hold kept it alive until here.
         let this = unsafe { &*core };
-        // AcqRel: as for handles.
+        // AcqRel: Release pairs with the Acquire of whoever gives back the last hold, who then frees the core.
         if this.settings.immortal || this.holds.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }

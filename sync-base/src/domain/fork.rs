@@ -5,6 +5,7 @@ mod shipped {
     use super::super::record::Record;
     use super::super::thread_id;
     use std::sync::Once;
+    // std: this module stands outside the models, in which nothing forks.
     use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
     /// Forks that lie between the first process and this one, each with the survivor's id before and after.
@@ -30,9 +31,11 @@ mod shipped {
         // Relaxed, all: the child has one thread, and threads that it starts are ordered after this.
         let forks = FORKS.load(Ordering::Relaxed);
         if let (Some(b), Some(a)) = (BEFORE.get(forks), AFTER.get(forks)) {
+            // Relaxed, both: as above.
             b.store(before, Ordering::Relaxed);
             a.store(thread_id::current(), Ordering::Relaxed);
         }
+        // Relaxed: as above.
         FORKS.store(forks + 1, Ordering::Relaxed);
     }
 
