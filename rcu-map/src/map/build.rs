@@ -24,7 +24,8 @@ pub struct Builder<S = RandomState> {
     shard_bits: u32,
     capacity: usize,
     hasher: S,
-    domain: Domain,
+    /// The process-wide one, unless told.
+    domain: Option<Domain>,
 }
 
 impl Builder<RandomState> {
@@ -33,7 +34,7 @@ impl Builder<RandomState> {
             shard_bits: SHARD_BITS_MAX,
             capacity: 0,
             hasher: RandomState::new(),
-            domain: Domain::global().clone(),
+            domain: None,
         }
     }
 }
@@ -73,7 +74,7 @@ impl<S> Builder<S> {
 
     /// Sets the reclamation domain: one with limits of its own, or one that a test can watch.
     pub fn domain(mut self, domain: Domain) -> Self {
-        self.domain = domain;
+        self.domain = Some(domain);
         self
     }
 
@@ -82,7 +83,7 @@ impl<S> Builder<S> {
         RcuMap {
             shards: Shards::new(self.shard_bits, self.capacity),
             hasher: self.hasher,
-            domain: self.domain,
+            domain: self.domain.unwrap_or_else(|| Domain::global().clone()),
         }
     }
 }

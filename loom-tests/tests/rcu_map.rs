@@ -1,0 +1,236 @@
+//! rcu-map's map: a present key is never missed, an entry is never torn, nothing is freed under a reader.
+#![cfg(loom)]
+
+use loom_tests::{Bounds, check};
+use rcu_map::{Entry, RcuMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use sync_base::cell::UnsafeCell;
+use sync_base::sync::Arc;
+use sync_base::{Domain, thread};
+
+/// A value that loom watches: a free beside a read is a race, a value never freed a leak.
+struct Value(UnsafeCell<u32>, #[allow(dead_code)] Arc<()>);
+
+// SAFETY: written when it is made and when it is dropped; whether those are ordered with the reads is being checked.
+unsafe impl Sync for Value {}
+// SAFETY: as above.
+unsafe impl Send for Value {}
+
+impl Value {
+    fn new(value: u32) -> Self {
+        Self(UnsafeCell::new(value), Arc::new(()))
+    }
+
+    fn get(&self) -> u32 {
+        // SAFETY: as above.
+        let value = self.0.with(|v| unsafe { *v });
+        assert_ne!(value, 0, "read what was freed");
+        value
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        // SAFETY: dropped once; loom reports anybody who still reads.
+        self.0.with_mut(|v| unsafe { *v = 0 });
+    }
+}
+
+/// All keys collide: probes cross one another's slots.
+#[derive(Default)]
+struct Colliding;
+impl Hasher for Colliding {
+    fn finish(&self) -> u64 {
+        0
+    }
+    fn write(&mut self, _: &[u8]) {}
+}
+
+type Map = RcuMap<u32, Value, BuildHasherDefault<Colliding>>;
+
+/// A map of one shard in a domain that collects at each retirement.
+fn map(keys: &[u32]) -> Arc<Map> {
+    let map = RcuMap::<u32, Value>::builder()
+        .shards(1)
+        .hasher(BuildHasherDefault::default())
+        .domain(Domain::builder().batch(1).build())
+        .build();
+    for &key in keys {
+        map.insert(key, Value::new(key * 10));
+    }
+    Arc::new(map)
+}
+
+fn bounds(threads: usize, quick: usize) -> Bounds {
+    Bounds {
+        threads,
+        quick,
+        deep: quick + 1,
+    }
+}
+
+fn spawn(map: &Arc<Map>, body: impl FnOnce(&Map) + 'static) -> thread::JoinHandle<()> {
+    let map = Arc::clone(map);
+    thread::spawn(move || body(&map))
+}
+
+fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_replaced_key_is_never_absent_and_never_torn() {
+    check("map.get_beside_replace", bounds(3, 2), || {
+        let map = map(&[1]);
+        let reader = spawn(&map, |map| {
+            let seen = map.pin().get(&1).map(Value::get);
+            assert!(matches!(seen, Some(10 | 11)), "{seen:?}");
+        });
+        let writer = spawn(&map, |map| drop(map.insert(1, Value::new(11))));
+        join([reader, writer]);
+        assert_eq!(map.pin().get(&1).map(Value::get), Some(11));
+    });
+}
+
+#[test]
+fn a_removed_value_outlives_the_readers_that_met_it() {
+    check("map.get_beside_remove", bounds(3, 2), || {
+        let map = map(&[1]);
+        let reader = spawn(&map, |map| {
+            let pinned = map.pin();
+            if let Some(value) = pinned.get(&1) {
+                assert_eq!(value.get(), 10);
+                assert_eq!(value.get(), 10);
+            }
+        });
+        let writer = spawn(&map, |map| assert_eq!(map.remove(&1).map(|v| v.get()), Some(10)));
+        join([reader, writer]);
+        assert!(map.pin().get(&1).is_none());
+    });
+}
+
+#[test]
+fn a_present_key_is_met_through_a_rebuild() {
+    check("map.get_beside_rebuild", bounds(3, 2), || {
+        let map = map(&[1]);
+        let reader = spawn(&map, |map| {
+            let pinned = map.pin();
+            assert_eq!(pinned.get(&1).map(Value::get), Some(10));
+            if let Some(value) = pinned.get(&2) {
+                assert_eq!(value.get(), 20);
+            }
+        });
+        // A table of two slots holds one entry: the second is linked in a longer one.
+        let writer = spawn(&map, |map| drop(map.insert(2, Value::new(20))));
+        join([reader, writer]);
+        assert_eq!(map.len(), 2);
+    });
+}
+
+#[test]
+fn a_present_key_is_met_while_its_path_is_dug_up_and_filled() {
+    check("map.get_beside_graves", bounds(3, 2), || {
+        // Three colliding keys in a table of eight: the reader's probe for 3 crosses the slots of 1 and 2.
+        let map = map(&[1, 2, 3]);
+        let reader = spawn(&map, |map| {
+            assert_eq!(map.pin().get(&3).map(Value::get), Some(30));
+        });
+        let writer = spawn(&map, |map| {
+            map.remove(&1);
+            map.insert(4, Value::new(40));
+        });
+        join([reader, writer]);
+        assert_eq!(map.len(), 3);
+    });
+}
+
+#[test]
+fn a_walk_meets_each_entry_that_stays_once() {
+    check("map.iterate_beside_rebuild", bounds(3, 2), || {
+        let map = map(&[1]);
+        let reader = spawn(&map, |map| {
+            let pinned = map.pin();
+            let met: Vec<_> = pinned.iter().map(|(k, v)| (*k, v.get())).collect();
+            assert_eq!(met.iter().filter(|e| **e == (1, 10)).count(), 1, "{met:?}");
+            assert!(met.len() <= 2);
+        });
+        let writer = spawn(&map, |map| drop(map.insert(2, Value::new(20))));
+        join([reader, writer]);
+    });
+}
+
+#[test]
+fn a_reader_in_its_section_keeps_what_clear_unlinks() {
+    check("map.get_beside_clear", bounds(3, 2), || {
+        let map = map(&[1]);
+        let reader = spawn(&map, |map| {
+            if let Some(value) = map.pin().get(&1) {
+                assert_eq!(value.get(), 10);
+            }
+        });
+        let writer = spawn(&map, Map::clear);
+        join([reader, writer]);
+        assert!(map.is_empty());
+    });
+}
+
+#[test]
+fn an_entry_handle_outlives_removal_and_is_freed_once() {
+    check("map.entry_beside_remove", bounds(3, 2), || {
+        let map = map(&[1]);
+        let reader = spawn(&map, |map| {
+            let entry: Option<Entry<u32, Value>> = map.get_entry(&1);
+            if let Some(entry) = entry {
+                assert_eq!(entry.get(), 10);
+            }
+        });
+        let writer = spawn(&map, |map| drop(map.remove(&1)));
+        join([reader, writer]);
+    });
+}
+
+#[test]
+fn updates_of_one_key_are_not_lost() {
+    check("map.update_beside_update", bounds(3, 2), || {
+        let map = map(&[1]);
+        let add = |map: &Map| drop(map.update(&1, |v| Value::new(v.get() + 1)).unwrap());
+        let threads = [spawn(&map, add), spawn(&map, add)];
+        join(threads);
+        assert_eq!(map.pin().get(&1).map(Value::get), Some(12));
+    });
+}
+
+#[test]
+fn two_that_insert_an_absent_key_get_the_same_entry() {
+    check("map.get_or_insert_races", bounds(3, 2), || {
+        let map = map(&[]);
+        let threads: Vec<_> = (1..3)
+            .map(|n| {
+                let map = Arc::clone(&map);
+                thread::spawn(move || map.get_or_insert_with(7, || Value::new(n)).get())
+            })
+            .collect();
+        let got: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+        assert_eq!(got[0], got[1]);
+        assert_eq!(map.len(), 1);
+    });
+}
+
+#[test]
+fn a_snapshot_is_of_one_moment() {
+    check("map.snapshot_beside_writes", bounds(3, 2), || {
+        let map = map(&[1, 2]);
+        let reader = spawn(&map, |map| {
+            let snapshot = map.snapshot();
+            let (one, two) = (snapshot.get(&1).unwrap().get(), snapshot.get(&2).unwrap().get());
+            assert!(one >= two - 10, "2 was written after 1: {one} {two}");
+        });
+        let writer = spawn(&map, |map| {
+            map.insert(1, Value::new(11));
+            map.insert(2, Value::new(21));
+        });
+        join([reader, writer]);
+    });
+}
