@@ -6,6 +6,7 @@
 //! A panic under the lock does not poison it: each holder publishes by a single store at the end, so whatever a panic
 //! interrupts has changed nothing that others see.
 
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use sync_base::atomic::{AtomicUsize, Ordering};
 use sync_base::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,13 +20,21 @@ pub(crate) struct Lock<T> {
 }
 
 sync_base::thread_local! {
-    static TOKEN: u8 = const { 0 };
+    static TOKEN: Cell<usize> = const { Cell::new(0) };
 }
+sync_base::global! { static TOKENS: AtomicUsize = AtomicUsize::new(1); }
 
-/// A number that no other live thread has: the address of a thread-local.
+/// A number that no other thread has or had. An address would be reused by a later thread, which could then read its own
+/// token in a stale `holder`.
 #[inline]
 fn token() -> usize {
-    TOKEN.with(|byte| std::ptr::from_ref(byte).addr())
+    TOKEN.with(|token| {
+        if token.get() == 0 {
+            // Relaxed: a number given out once; publishes nothing.
+            token.set(TOKENS.fetch_add(1, Ordering::Relaxed));
+        }
+        token.get()
+    })
 }
 
 impl<T> Lock<T> {

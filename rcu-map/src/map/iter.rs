@@ -1,15 +1,18 @@
-//! A walk over every shard's table, slot by slot.
+//! A walk over every shard's table, a chunk of slots at a time.
 
 use super::node::Node;
-use super::prefetch::{AHEAD, prefetch};
+use super::prefetch::prefetch;
 use super::shard::Shards;
-use super::table::Table;
+use super::table::{Chunk, Table};
 use std::fmt;
 use sync_base::Guard;
 
 /// Visits the entries of an [`RcuMap`](super::RcuMap) under a guard, in no order that means anything.
 ///
 /// Each shard is walked in the table that was current when the walk reached it: by T3 an entry that stays is met once.
+///
+/// A chunk of slots is gathered at once, without a branch on whether a slot is full, and its nodes are prefetched together:
+/// claim `map.iter`.
 pub struct Iter<'g, K, V> {
     shards: &'g Shards<K, V>,
     table: Table<'g, Node<K, V>>,
@@ -17,6 +20,8 @@ pub struct Iter<'g, K, V> {
     slot: usize,
     /// The shard after `table`'s.
     shard: usize,
+    /// Nodes met and not yet yielded.
+    chunk: Chunk<Node<K, V>>,
 }
 
 impl<'g, K, V> Iter<'g, K, V> {
@@ -28,6 +33,7 @@ impl<'g, K, V> Iter<'g, K, V> {
             table: unsafe { shards.table(0) },
             slot: 0,
             shard: 1,
+            chunk: Chunk::new(),
         }
     }
 
@@ -36,27 +42,35 @@ impl<'g, K, V> Iter<'g, K, V> {
         std::iter::from_fn(move || self.next_node())
     }
 
+    #[inline]
     fn next_node(&mut self) -> Option<&'g Node<K, V>> {
         loop {
-            while self.slot < self.table.len() {
-                let slot = self.slot;
-                self.slot += 1;
-                if let Some(soon) = self.table.load(slot + AHEAD).node() {
-                    prefetch(soon);
-                }
-                if let Some(node) = self.table.load(slot).node() {
-                    // SAFETY: M1: met in a slot within the section, which outlasts `'g`.
-                    return Some(unsafe { node.as_ref() });
-                }
+            if let Some(node) = self.chunk.pop() {
+                // SAFETY: M1: met in a slot within the section, which outlasts `'g`.
+                return Some(unsafe { node.as_ref() });
             }
-            if self.shard == self.shards.count() {
+            if !self.refill() {
                 return None;
+            }
+        }
+    }
+
+    /// Gathers the next chunk; false when there is none.
+    fn refill(&mut self) -> bool {
+        while self.slot == self.table.len() {
+            if self.shard == self.shards.count() {
+                return false;
             }
             // SAFETY: M1: as in `new`.
             self.table = unsafe { self.shards.table(self.shard) };
             self.shard += 1;
             self.slot = 0;
         }
+        self.slot = self.table.gather(self.slot, &mut self.chunk);
+        for &node in self.chunk.rest() {
+            prefetch(node);
+        }
+        true
     }
 }
 

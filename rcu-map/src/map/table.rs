@@ -24,19 +24,21 @@
 //! A hit: the slot load that returned the node, or, in a table that T4 froze, the publication of its successor if that
 //! came first. A miss: a moment within the look-up at which the key was absent; by T2 there is one.
 
-use super::word::{Hashed, Word};
+use super::word::{Hashed, Tag, Word};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use sync_base::atomic::{AtomicPtr, Ordering};
 
 /// Slots to a cache line; two under loom, so that a model reaches a resize within its few steps.
 const LINE_SLOTS: usize = if cfg!(loom) { 2 } else { 8 };
+/// Slots that a look-up reads at once: half a line.
+const GROUP: usize = LINE_SLOTS / 2;
 const LINE_BITS: u32 = LINE_SLOTS.trailing_zeros();
 const LENGTH_SHIFT: u32 = 48;
 const ADDRESS: usize = (1 << LENGTH_SHIFT) - 1;
 
 #[derive(Debug)]
-#[repr(align(64))]
+#[cfg_attr(not(loom), repr(align(64)))] // loom's atomics have a size of their own, and lines must not be padded
 pub(crate) struct Line<N>(
     #[expect(dead_code, reason = "reached as one array across lines, see `Table::slot`")]
     [AtomicPtr<N>; LINE_SLOTS],
@@ -134,6 +136,12 @@ impl<'a, N> Table<'a, N> {
         self.len() * size_of::<AtomicPtr<N>>()
     }
 
+    /// The first slot of a hash's path: the beginning of a group.
+    #[inline(always)]
+    fn home(self, hashed: Hashed) -> usize {
+        hashed.home(self.bits) & !(GROUP - 1)
+    }
+
     /// The slot at `index` modulo the length.
     #[inline(always)]
     fn slot(self, index: usize) -> &'a AtomicPtr<N> {
@@ -157,16 +165,30 @@ impl<'a, N> Table<'a, N> {
     }
 
     /// Finds the node of a key. Wait-free: at most one pass over the table.
+    ///
+    /// A group of four words is read and one of them chosen without a branch: where a key stands within its group is
+    /// chance, and a branch on it would be mispredicted.
     #[inline(always)]
-    pub(crate) fn find(
-        self,
-        hashed: Hashed,
-        mut is_key: impl FnMut(NonNull<N>) -> bool,
-    ) -> Option<NonNull<N>> {
+    pub(crate) fn find(self, hashed: Hashed, mut is_key: impl FnMut(NonNull<N>) -> bool) -> Option<NonNull<N>> {
         let tag = hashed.tag();
-        let home = hashed.home(self.bits);
+        let home = self.home(hashed);
+        let words: [Word<N>; GROUP] = std::array::from_fn(|step| self.load(home + step));
+        let likely = words.into_iter().rev().fold(Word::EMPTY, |chosen, word| {
+            std::hint::select_unpredictable(word.has_tag(tag), word, chosen)
+        });
+        if let Some(node) = likely.node()
+            && is_key(node)
+        {
+            return Some(node);
+        }
+        self.find_along(home, tag, is_key)
+    }
+
+    /// Finds the node of a key slot by slot: the key is absent, or stands beyond its group or behind an equal tag.
+    #[inline(never)]
+    fn find_along(self, home: usize, tag: Tag, mut is_key: impl FnMut(NonNull<N>) -> bool) -> Option<NonNull<N>> {
         for step in 0..self.len() {
-            let word = self.load(home.wrapping_add(step));
+            let word = self.load(home + step);
             if word.is_empty() {
                 return None;
             }
@@ -190,7 +212,7 @@ impl<'a, N> Table<'a, N> {
     pub(crate) fn probe(self, hashed: Hashed, mut is_key: impl FnMut(NonNull<N>) -> bool) -> Probe<N> {
         let tag = hashed.tag();
         let mask = self.len() - 1;
-        let home = hashed.home(self.bits);
+        let home = self.home(hashed);
         let mut grave = None;
         for step in 0..self.len() {
             let index = (home + step) & mask;
@@ -216,7 +238,7 @@ impl<'a, N> Table<'a, N> {
     /// Finds the slot of a node by identity; for the holder of the shard's lock. Calls nothing of the user's.
     pub(crate) fn seek(self, hashed: Hashed, node: NonNull<N>) -> Option<usize> {
         let mask = self.len() - 1;
-        let home = hashed.home(self.bits);
+        let home = self.home(hashed);
         (0..self.len())
             .map(|step| (home + step) & mask)
             .take_while(|&index| !self.peek(index).is_empty())
@@ -226,7 +248,7 @@ impl<'a, N> Table<'a, N> {
     /// Places a node in the first free slot of its path; for the one owner of a table without graves.
     pub(crate) fn place(self, hashed: Hashed, node: NonNull<N>) {
         let mask = self.len() - 1;
-        let home = hashed.home(self.bits);
+        let home = self.home(hashed);
         let free = (0..self.len())
             .map(|step| (home + step) & mask)
             .find(|&index| self.peek(index).is_empty());
@@ -266,12 +288,62 @@ impl<'a, N> Table<'a, N> {
         emptied
     }
 
+    /// Gathers the nodes of up to [`CHUNK`] slots from `slot` on and returns the slot after them.
+    ///
+    /// Each word is stored where the next node belongs, and that place moves on only if the word was FULL: no branch on
+    /// what is chance.
+    pub(crate) fn gather(self, slot: usize, chunk: &mut Chunk<N>) -> usize {
+        let end = (slot + CHUNK).min(self.len());
+        let mut count = 0;
+        for index in slot..end {
+            let node = self.load(index).node();
+            chunk.nodes[count] = node.unwrap_or(NonNull::dangling());
+            count += usize::from(node.is_some());
+        }
+        (chunk.next, chunk.count) = (0, count);
+        end
+    }
+
     /// Visits every linked node; what it visits under the shard's lock, or in a frozen table, is exact.
     pub(crate) fn nodes(self) -> impl Iterator<Item = NonNull<N>> + 'a {
         (0..self.len()).filter_map(move |index| self.load(index).node())
     }
 }
 
-// A line is nothing but its slots, so an array of lines is an array of slots. Loom's atomics have a size of their own.
-#[cfg(not(loom))]
+/// Slots gathered at once.
+pub(crate) const CHUNK: usize = 32;
+
+/// Nodes gathered from a table, some of them taken.
+#[derive(Debug)]
+pub(crate) struct Chunk<N> {
+    nodes: [NonNull<N>; CHUNK],
+    next: usize,
+    count: usize,
+}
+
+impl<N> Chunk<N> {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: [NonNull::dangling(); CHUNK],
+            next: 0,
+            count: 0,
+        }
+    }
+
+    /// Takes the next node.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<NonNull<N>> {
+        let node = *self.rest().first()?;
+        self.next += 1;
+        Some(node)
+    }
+
+    /// What is not taken yet.
+    #[inline]
+    pub(crate) fn rest(&self) -> &[NonNull<N>] {
+        &self.nodes[self.next..self.count]
+    }
+}
+
+// A line is nothing but its slots, so an array of lines is an array of slots.
 const _: () = assert!(size_of::<Line<u64>>() == LINE_SLOTS * size_of::<AtomicPtr<u64>>());
