@@ -191,6 +191,7 @@ where
     /// # Errors
     /// What `f` returned.
     pub fn try_batch<R, E>(&self, f: impl FnOnce(&mut Batch<'_, K, V, S>) -> Result<R, E>) -> Result<R, E> {
+        self.domain().admit(self.current.with(weigh));
         let locked = self.writers.lock();
         let seen = self.load();
         let mut batch = Batch {
@@ -198,7 +199,9 @@ where
             copy: None,
         };
         let result = f(&mut batch)?;
-        let former = batch.copy.map(|copy| self.current.swap(Arc::new(copy)));
+        let former = batch
+            .copy
+            .map(|copy| self.current.swap_weighed(Arc::new(copy), weigh));
         // P4: unlock, leave the section, then drop what was replaced.
         drop(locked);
         drop(seen);
@@ -216,7 +219,7 @@ where
     /// # Errors
     /// [`Rejected`] with key and value; the map is unchanged.
     pub fn try_insert(&self, key: K, value: V) -> Result<Option<V>, Rejected<(K, V)>> {
-        match self.domain().try_admit(size_of::<HashMap<K, V, S>>()) {
+        match self.domain().try_admit(self.current.with(weigh)) {
             Ok(()) => Ok(self.insert(key, value)),
             Err(stalled) => Err(Rejected::new((key, value), stalled)),
         }
@@ -295,6 +298,11 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.load().iter()).finish()
     }
+}
+
+/// Bytes that a map owns elsewhere: a pair and a byte of its hash for each entry there is room for.
+fn weigh<K, V, S>(map: &HashMap<K, V, S>) -> usize {
+    map.capacity() * (size_of::<(K, V)>() + 1)
 }
 
 /// Changes that become visible together. Reads as the map with the changes made so far.

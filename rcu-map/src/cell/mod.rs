@@ -150,11 +150,18 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
     /// Publishes a new version and returns the former one, which readers may still hold.
     pub fn swap(&self, value: Arc<T>) -> Arc<T> {
         self.domain.admit(Self::BYTES);
+        self.swap_weighed(value, |_| 0)
+    }
+
+    /// As [`swap`](Self::swap), without waiting for room; counts what `weigh` says the former version owns elsewhere.
+    pub(crate) fn swap_weighed(&self, value: Arc<T>, weigh: impl FnOnce(&T) -> usize) -> Arc<T> {
         let former = self.exchange(value);
-        // SAFETY: C2: the cell's count stands until it is retired, in the next line.
+        // SAFETY: C2: the cell's count stands until it is retired, below.
+        let elsewhere = weigh(unsafe { &*former });
+        // SAFETY: as above.
         unsafe { Arc::increment_strong_count(former) };
         // SAFETY: C2: this call swapped it out.
-        unsafe { self.retire(former) };
+        unsafe { self.retire_bytes(former, Self::BYTES + elsewhere) };
         // SAFETY: the count taken above.
         unsafe { Arc::from_raw(former) }
     }
@@ -257,6 +264,13 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
     /// # Safety
     /// The version was swapped out by the caller, who retires it once.
     unsafe fn retire(&self, former: *const T) {
+        // SAFETY: the caller's promise.
+        unsafe { self.retire_bytes(former, Self::BYTES) };
+    }
+
+    /// # Safety
+    /// As [`retire`](Self::retire).
+    unsafe fn retire_bytes(&self, former: *const T, bytes: usize) {
         /// # Safety
         /// `ptr` is a version of which one count is given up.
         unsafe fn release<T>(ptr: *mut ()) {
@@ -264,10 +278,7 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
             drop(unsafe { Arc::from_raw(ptr.cast::<T>().cast_const()) });
         }
         // SAFETY: C2; `T` is `Send + Sync + 'static`, so its last count may be dropped on any thread at any time.
-        unsafe {
-            self.domain
-                .retire(former.cast_mut().cast(), Self::BYTES, release::<T>)
-        };
+        unsafe { self.domain.retire(former.cast_mut().cast(), bytes, release::<T>) };
     }
 }
 

@@ -165,11 +165,32 @@ where
 
 impl<K, V, S> Drop for RcuMap<K, V, S> {
     fn drop(&mut self) {
-        for word in self.shards.take_tables() {
-            // SAFETY: `&mut self`: no reader, no writer; each table is taken once, and its linked nodes are the map's.
-            unsafe { free_with_nodes(word) };
+        let tables = self.shards.take_tables();
+        // SAFETY: `&mut self`: no reader, no writer; each table is taken once, and its linked nodes are the map's.
+        unsafe { free_all(tables) };
+    }
+}
+
+/// As [`free_with_nodes`], for several tables: a panicking `Drop` in one keeps none of the others.
+///
+/// # Safety
+/// As [`free_with_nodes`], for each.
+unsafe fn free_all<K, V>(tables: Vec<TableWord<Node<K, V>>>) {
+    struct Rest<K, V>(Vec<TableWord<Node<K, V>>>);
+    impl<K, V> Rest<K, V> {
+        fn run(&mut self) {
+            while let Some(word) = self.0.pop() {
+                // SAFETY: the outer function's contract; popped once.
+                unsafe { free_with_nodes(word) };
+            }
         }
     }
+    impl<K, V> Drop for Rest<K, V> {
+        fn drop(&mut self) {
+            self.run();
+        }
+    }
+    Rest(tables).run();
 }
 
 /// Gives up the map's count of every node of a table, then frees the table. A panicking `Drop` keeps none of the others.

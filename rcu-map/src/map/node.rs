@@ -1,11 +1,11 @@
-//! An entry of a map: hash, key and value in one allocation with a count of its owners.
+//! An entry of a map: hash bits, key and value in one allocation with a count of its owners.
 //!
 //! # States
 //! *fresh* (one owner, reached by the thread that made it) -> *linked* (the map owns one count) -> *retired* (unlinked;
 //! the map's count is given up once no reader can still arrive) -> *freed* when the count reaches zero.
 //!
 //! # Invariants
-//! - N1: hash, key and value are written before the node is linked and never again while it is shared.
+//! - N1: hash bits, key and value are written before the node is linked and never again while it is shared.
 //! - N2: while the map's own count stands, a reader inside a read section may take another count: the reclamation domain
 //!   gives the map's count up only after every such section is over.
 //! - N3: whoever brings the count from one to zero frees the node, exactly once.
@@ -16,17 +16,17 @@
 //! | `owners` increment | Relaxed | the caller already holds a count, or N2 holds it |
 //! | `owners` decrement | Release | the Acquire fence, or the Acquire load, of whoever frees |
 
-use super::word::Hashed;
+use super::word::{Hashed, Spread};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use sync_base::atomic::{AtomicUsize, Ordering, fence};
+use sync_base::atomic::{AtomicU32, Ordering, fence};
 
 #[derive(Debug)]
 pub(crate) struct Node<K, V> {
-    owners: AtomicUsize,
-    pub(crate) hashed: Hashed,
+    owners: AtomicU32,
+    pub(crate) spread: Spread,
     pub(crate) key: K,
     pub(crate) value: V,
 }
@@ -46,7 +46,7 @@ impl<K, V> Node<K, V> {
         // Relaxed: the count that the caller relies on already orders this after the node's creation.
         let before = owners.fetch_add(1, Ordering::Relaxed);
         // As with `Arc`: a count that could wrap means handles leaked in a loop, and wrapping would free a live node.
-        if before > isize::MAX as usize {
+        if before > i32::MAX as u32 {
             std::process::abort();
         }
     }
@@ -77,35 +77,39 @@ impl<K, V> Node<K, V> {
 
 /// A node that is not linked yet; dropping it frees the node.
 #[derive(Debug)]
-pub(crate) struct Fresh<K, V>(Box<Node<K, V>>);
+pub(crate) struct Fresh<K, V> {
+    node: Box<Node<K, V>>,
+    hashed: Hashed,
+}
 
 impl<K, V> Fresh<K, V> {
     pub(crate) fn new(hashed: Hashed, key: K, value: V) -> Self {
-        Self(Box::new(Node {
-            owners: AtomicUsize::new(1),
-            hashed,
+        let node = Box::new(Node {
+            owners: AtomicU32::new(1),
+            spread: hashed.spread(),
             key,
             value,
-        }))
+        });
+        Self { node, hashed }
     }
 
     pub(crate) fn hashed(&self) -> Hashed {
-        self.0.hashed
+        self.hashed
     }
 
     pub(crate) fn key(&self) -> &K {
-        &self.0.key
+        &self.node.key
     }
 
     /// Gives key and value back.
     pub(crate) fn into_parts(self) -> (K, V) {
-        let node = *self.0;
+        let node = *self.node;
         (node.key, node.value)
     }
 
     /// Lets go of the node, whose one count now belongs to whoever links it.
     pub(crate) fn link(self) -> NonNull<Node<K, V>> {
-        NonNull::from(Box::leak(self.0))
+        NonNull::from(Box::leak(self.node))
     }
 }
 

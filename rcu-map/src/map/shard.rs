@@ -22,7 +22,7 @@
 use super::node::{Fresh, Node};
 use super::prefetch::{AHEAD, prefetch};
 use super::table::{Probe, Table, TableWord};
-use super::word::{Hashed, SHARD_BITS_MAX, Word};
+use super::word::{Hashed, SHARD_BITS_MAX, Spread, Word};
 use crate::lock::{Lock, Locked};
 use std::ptr::NonNull;
 use sync_base::CachePadded;
@@ -141,7 +141,7 @@ impl<K, V> Shards<K, V> {
         mut is_key: impl FnMut(&K) -> bool,
     ) -> Option<NonNull<Node<K, V>>> {
         // SAFETY: the caller's promise.
-        let table = unsafe { self.table(hashed.shard(self.shard_bits)) };
+        let table = unsafe { self.table(hashed.spread().shard(self.shard_bits)) };
         table.find(hashed, |node| {
             // SAFETY: N1, and the caller's section keeps a node met in a slot alive.
             is_key(unsafe { &node.as_ref().key })
@@ -149,8 +149,8 @@ impl<K, V> Shards<K, V> {
     }
 
     /// Takes the lock of the shard that a hash names.
-    pub(crate) fn hold(&self, hashed: Hashed) -> Held<'_, K, V> {
-        self.hold_at(hashed.shard(self.shard_bits))
+    pub(crate) fn hold(&self, spread: Spread) -> Held<'_, K, V> {
+        self.hold_at(spread.shard(self.shard_bits))
     }
 
     /// Takes the lock of one shard; locks are taken in ascending order by whoever needs several.
@@ -163,14 +163,10 @@ impl<K, V> Shards<K, V> {
     }
 
     /// Takes every table out; for the map's own drop.
-    pub(crate) fn take_tables(&mut self) -> impl Iterator<Item = TableWord<Node<K, V>>> {
-        std::mem::take(&mut self.tables)
-            .into_vec()
-            .into_iter()
-            .map(|slot| {
-                // Relaxed: `&mut self` means that every writer has synchronised with this thread.
-                slot.load(Ordering::Relaxed)
-            })
+    pub(crate) fn take_tables(&mut self) -> Vec<TableWord<Node<K, V>>> {
+        // Relaxed: `&mut self` means that every writer has synchronised with this thread.
+        let load = |slot: TableSlot<K, V>| slot.load(Ordering::Relaxed);
+        std::mem::take(&mut self.tables).into_iter().map(load).collect()
     }
 }
 
@@ -232,7 +228,7 @@ impl<K, V> Held<'_, K, V> {
 
     /// Puts a node where `seen` stands; gives it back if `seen` is no longer linked. Runs no user code.
     pub(crate) fn swap(&mut self, seen: NonNull<Node<K, V>>, fresh: Fresh<K, V>) -> Result<(), Fresh<K, V>> {
-        match self.table().seek(fresh.hashed(), seen) {
+        match self.table().seek(fresh.hashed().spread(), seen) {
             Some(index) => {
                 self.replace(index, fresh);
                 Ok(())
@@ -242,8 +238,8 @@ impl<K, V> Held<'_, K, V> {
     }
 
     /// Unlinks `seen`; false if it is no longer linked. Runs no user code.
-    pub(crate) fn unlink(&mut self, hashed: Hashed, seen: NonNull<Node<K, V>>) -> bool {
-        match self.table().seek(hashed, seen) {
+    pub(crate) fn unlink(&mut self, spread: Spread, seen: NonNull<Node<K, V>>) -> bool {
+        match self.table().seek(spread, seen) {
             Some(index) => {
                 self.bury(index);
                 true
@@ -293,7 +289,7 @@ impl<K, V> Held<'_, K, V> {
             let to = unsafe { Table::borrow(longer) };
             copy(self.table(), to);
             let node = fresh.link();
-            to.place(hashed, node);
+            to.place(hashed.spread(), Word::full(hashed.tag(), node));
             self.used.0 = live;
             self.set_live(live);
             let table = Some(self.publish(longer));
@@ -339,9 +335,10 @@ fn copy<K, V>(from: Table<'_, Node<K, V>>, to: Table<'_, Node<K, V>>) {
         if let Some(soon) = from.load(index + AHEAD).node() {
             prefetch(soon);
         }
-        if let Some(node) = from.load(index).node() {
+        let word = from.load(index);
+        if let Some(node) = word.node() {
             // SAFETY: linked in the current table of a shard whose lock is held, so not retired.
-            to.place(unsafe { node.as_ref().hashed }, node);
+            to.place(unsafe { node.as_ref().spread }, word);
         }
     }
 }

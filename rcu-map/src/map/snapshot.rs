@@ -9,7 +9,7 @@
 use super::node::Node;
 use super::table::{Table, TableWord};
 use super::word::Hashed;
-use super::{Entry, RcuMap, free_with_nodes};
+use super::{Entry, RcuMap, free_all};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -110,10 +110,11 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let hashed = Hashed::new(self.hasher.hash_one(key));
-        self.table(hashed.shard(self.shard_bits)).find(hashed, |node| {
-            // SAFETY: the snapshot owns a count of it.
-            unsafe { node.as_ref() }.key.borrow() == key
-        })
+        self.table(hashed.spread().shard(self.shard_bits))
+            .find(hashed, |node| {
+                // SAFETY: the snapshot owns a count of it.
+                unsafe { node.as_ref() }.key.borrow() == key
+            })
     }
 
     /// Borrows a value.
@@ -148,10 +149,9 @@ where
 
 impl<K, V, S> Drop for Snapshot<K, V, S> {
     fn drop(&mut self) {
-        for &word in &self.tables {
-            // SAFETY: the duplicate and one count of each node in it are ours, given up once.
-            unsafe { free_with_nodes(word) };
-        }
+        let tables = std::mem::take(&mut self.tables).into_vec();
+        // SAFETY: the duplicates and one count of each node in them are ours, given up once.
+        unsafe { free_all(tables) };
     }
 }
 

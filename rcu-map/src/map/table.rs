@@ -24,15 +24,13 @@
 //! A hit: the slot load that returned the node, or, in a table that T4 froze, the publication of its successor if that
 //! came first. A miss: a moment within the look-up at which the key was absent; by T2 there is one.
 
-use super::word::{Hashed, Tag, Word};
+use super::word::{Hashed, Spread, Word};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use sync_base::atomic::{AtomicPtr, Ordering};
 
 /// Slots to a cache line; two under loom, so that a model reaches a resize within its few steps.
 const LINE_SLOTS: usize = if cfg!(loom) { 2 } else { 8 };
-/// Slots that a look-up reads at once: half a line.
-const GROUP: usize = LINE_SLOTS / 2;
 const LINE_BITS: u32 = LINE_SLOTS.trailing_zeros();
 const LENGTH_SHIFT: u32 = 48;
 const ADDRESS: usize = (1 << LENGTH_SHIFT) - 1;
@@ -136,12 +134,6 @@ impl<'a, N> Table<'a, N> {
         self.len() * size_of::<AtomicPtr<N>>()
     }
 
-    /// The first slot of a hash's path: the beginning of a group.
-    #[inline(always)]
-    fn home(self, hashed: Hashed) -> usize {
-        hashed.home(self.bits) & !(GROUP - 1)
-    }
-
     /// The slot at `index` modulo the length.
     #[inline(always)]
     fn slot(self, index: usize) -> &'a AtomicPtr<N> {
@@ -165,38 +157,24 @@ impl<'a, N> Table<'a, N> {
     }
 
     /// Finds the node of a key. Wait-free: at most one pass over the table.
-    ///
-    /// A group of four words is read and one of them chosen without a branch: where a key stands within its group is
-    /// chance, and a branch on it would be mispredicted.
     #[inline(always)]
-    pub(crate) fn find(self, hashed: Hashed, mut is_key: impl FnMut(NonNull<N>) -> bool) -> Option<NonNull<N>> {
+    pub(crate) fn find(
+        self,
+        hashed: Hashed,
+        mut is_key: impl FnMut(NonNull<N>) -> bool,
+    ) -> Option<NonNull<N>> {
         let tag = hashed.tag();
-        let home = self.home(hashed);
-        let words: [Word<N>; GROUP] = std::array::from_fn(|step| self.load(home + step));
-        let likely = words.into_iter().rev().fold(Word::EMPTY, |chosen, word| {
-            std::hint::select_unpredictable(word.has_tag(tag), word, chosen)
-        });
-        if let Some(node) = likely.node()
-            && is_key(node)
-        {
-            return Some(node);
-        }
-        self.find_along(home, tag, is_key)
-    }
-
-    /// Finds the node of a key slot by slot: the key is absent, or stands beyond its group or behind an equal tag.
-    #[inline(never)]
-    fn find_along(self, home: usize, tag: Tag, mut is_key: impl FnMut(NonNull<N>) -> bool) -> Option<NonNull<N>> {
+        let home = hashed.spread().home(self.bits);
         for step in 0..self.len() {
             let word = self.load(home + step);
-            if word.is_empty() {
-                return None;
-            }
             if word.has_tag(tag)
                 && let Some(node) = word.node()
                 && is_key(node)
             {
                 return Some(node);
+            }
+            if word.is_empty() {
+                return None;
             }
         }
         None
@@ -212,7 +190,7 @@ impl<'a, N> Table<'a, N> {
     pub(crate) fn probe(self, hashed: Hashed, mut is_key: impl FnMut(NonNull<N>) -> bool) -> Probe<N> {
         let tag = hashed.tag();
         let mask = self.len() - 1;
-        let home = self.home(hashed);
+        let home = hashed.spread().home(self.bits);
         let mut grave = None;
         for step in 0..self.len() {
             let index = (home + step) & mask;
@@ -236,26 +214,26 @@ impl<'a, N> Table<'a, N> {
     }
 
     /// Finds the slot of a node by identity; for the holder of the shard's lock. Calls nothing of the user's.
-    pub(crate) fn seek(self, hashed: Hashed, node: NonNull<N>) -> Option<usize> {
+    pub(crate) fn seek(self, spread: Spread, node: NonNull<N>) -> Option<usize> {
         let mask = self.len() - 1;
-        let home = self.home(hashed);
+        let home = spread.home(self.bits);
         (0..self.len())
             .map(|step| (home + step) & mask)
             .take_while(|&index| !self.peek(index).is_empty())
             .find(|&index| self.peek(index).node() == Some(node))
     }
 
-    /// Places a node in the first free slot of its path; for the one owner of a table without graves.
-    pub(crate) fn place(self, hashed: Hashed, node: NonNull<N>) {
+    /// Places a word in the first free slot of its path; for the one owner of a table without graves.
+    pub(crate) fn place(self, spread: Spread, word: Word<N>) {
         let mask = self.len() - 1;
-        let home = self.home(hashed);
+        let home = spread.home(self.bits);
         let free = (0..self.len())
             .map(|step| (home + step) & mask)
             .find(|&index| self.peek(index).is_empty());
         let Some(index) = free else {
             unreachable!("T1: a table without an EMPTY slot")
         };
-        self.store(index, Word::full(hashed.tag(), node));
+        self.store(index, word);
     }
 
     /// Copies the words, one by one, into a table of the same length; for the holder of the shard's lock.

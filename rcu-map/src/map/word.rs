@@ -24,15 +24,34 @@ const GRAVE: usize = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag(usize);
 
-/// A hash spread over 64 bits by one multiplication, so that a weak hasher (an identity, say) costs no long probes.
-///
-/// From the top: up to 6 bits choose the shard, the next choose the home slot; bits 16 to 30 are the tag. They overlap
-/// from 2^27 slots a shard on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hashed(u64);
-
 /// Hash bits set aside for the shard, so at most 64 shards.
 pub(crate) const SHARD_BITS_MAX: u32 = 6;
+
+/// The upper 32 bits of a spread hash, which a node keeps: from the top, up to 6 bits choose the shard, the next 26 the
+/// place in its table. A table longer than 2^26 slots (then the map holds billions of entries) probes further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spread(u32);
+
+impl Spread {
+    /// Index of the shard among `2^shard_bits`.
+    #[inline(always)]
+    pub(crate) fn shard(self, shard_bits: u32) -> usize {
+        debug_assert!(shard_bits <= SHARD_BITS_MAX);
+        // Widened, since shifting 32 bits by 32 is not defined.
+        (u64::from(self.0) >> (32 - shard_bits)) as usize
+    }
+
+    /// Index of the first slot to probe among `2^slot_bits`, `slot_bits >= 1`.
+    #[inline(always)]
+    pub(crate) fn home(self, slot_bits: u32) -> usize {
+        let path = u64::from(self.0) << (32 + SHARD_BITS_MAX);
+        (path >> (64 - slot_bits)) as usize
+    }
+}
+
+/// A hash spread over 64 bits by one multiplication, so that a weak hasher (an identity, say) costs no long probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hashed(u64);
 
 impl Hashed {
     /// Spreads what a hasher returned.
@@ -42,21 +61,13 @@ impl Hashed {
         Self(hash.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    /// Index of the shard among `2^shard_bits`.
+    /// The bits that choose shard and place.
     #[inline(always)]
-    pub(crate) fn shard(self, shard_bits: u32) -> usize {
-        debug_assert!(shard_bits <= SHARD_BITS_MAX);
-        // In two steps, since shifting by 64 is not defined.
-        ((self.0 >> 1) >> (63 - shard_bits)) as usize
+    pub(crate) fn spread(self) -> Spread {
+        Spread((self.0 >> 32) as u32)
     }
 
-    /// Index of the first slot to probe among `2^slot_bits`, `slot_bits >= 1`.
-    #[inline(always)]
-    pub(crate) fn home(self, slot_bits: u32) -> usize {
-        ((self.0 << SHARD_BITS_MAX) >> (64 - slot_bits)) as usize
-    }
-
-    /// The tag of a FULL word.
+    /// The tag of a FULL word: bits that `spread` does not use.
     #[inline(always)]
     pub(crate) fn tag(self) -> Tag {
         Tag((FULL >> TAG_SHIFT) | (self.0 >> 16 & 0x7FFF) as usize)
@@ -126,7 +137,8 @@ impl<N> Word<N> {
         if self.0.addr() & FULL == 0 {
             return None;
         }
-        NonNull::new(self.0.map_addr(|address| address & ADDRESS))
+        // SAFETY: `full` alone sets the FULL bit, on the address of a node, which is not null.
+        Some(unsafe { NonNull::new_unchecked(self.0.map_addr(|address| address & ADDRESS)) })
     }
 }
 
@@ -167,8 +179,8 @@ mod tests {
     fn an_identity_hasher_still_spreads_over_shards_slots_and_tags() {
         for stride in [1u64, 64, 4096, 1 << 32] {
             let hashes = (0..1024).map(|i| Hashed::new(i * stride));
-            let shards: HashSet<_> = hashes.clone().map(|h| h.shard(6)).collect();
-            let homes: HashSet<_> = hashes.map(|h| h.home(10)).collect();
+            let shards: HashSet<_> = hashes.clone().map(|h| h.spread().shard(6)).collect();
+            let homes: HashSet<_> = hashes.map(|h| h.spread().home(10)).collect();
             assert_eq!(shards.len(), 64, "stride {stride}");
             assert!(homes.len() > 400, "stride {stride}: {} homes", homes.len());
         }
@@ -177,8 +189,8 @@ mod tests {
     #[test]
     fn one_shard_and_one_line_need_no_hash_bits() {
         for hash in [0, u64::MAX, 0x8000_0000_0000_0000] {
-            assert_eq!(Hashed::new(hash).shard(0), 0);
-            assert!(Hashed::new(hash).home(3) < 8);
+            assert_eq!(Hashed::new(hash).spread().shard(0), 0);
+            assert!(Hashed::new(hash).spread().home(3) < 8);
         }
     }
 }

@@ -83,7 +83,7 @@ where
     pub fn insert(&self, key: K, value: V) -> Former<'_, K, V> {
         self.domain.admit(Node::<K, V>::BYTES);
         let fresh = Fresh::new(self.hashed(&key), key, value);
-        let unlinked = self.shards.hold(fresh.hashed()).put(fresh);
+        let unlinked = self.shards.hold(fresh.hashed().spread()).put(fresh);
         self.settle(unlinked)
     }
 
@@ -106,7 +106,10 @@ where
     {
         self.domain.admit(Node::<K, V>::BYTES);
         let hashed = self.hashed(key);
-        let node = self.shards.hold(hashed).take(hashed, |k| k.borrow() == key)?;
+        let node = self
+            .shards
+            .hold(hashed.spread())
+            .take(hashed, |k| k.borrow() == key)?;
         // SAFETY: M2: this call unlinked it.
         Some(unsafe { Removed::new(node, self.domain()) })
     }
@@ -121,9 +124,10 @@ where
     {
         self.domain.admit(Node::<K, V>::BYTES);
         let guard = self.domain.pin();
+        let hashed = self.hashed(key);
         loop {
             let seen = self.find(key, &guard)?;
-            let fresh = Fresh::new(seen.hashed, seen.key.clone(), f(&seen.value));
+            let fresh = Fresh::new(hashed, seen.key.clone(), f(&seen.value));
             if let Ok(former) = self.swap(seen, fresh) {
                 return Some(former);
             }
@@ -296,21 +300,21 @@ where
 
     fn swap(&self, seen: &Node<K, V>, fresh: Fresh<K, V>) -> Result<Removed<'_, K, V>, Fresh<K, V>> {
         let node = NonNull::from(seen);
-        self.shards.hold(fresh.hashed()).swap(node, fresh)?;
+        self.shards.hold(fresh.hashed().spread()).swap(node, fresh)?;
         // SAFETY: M2: the swap unlinked it.
         Ok(unsafe { Removed::new(node, self.domain()) })
     }
 
     fn unlink(&self, seen: &Node<K, V>) -> Former<'_, K, V> {
         let node = NonNull::from(seen);
-        let gone = self.shards.hold(seen.hashed).unlink(seen.hashed, node);
+        let gone = self.shards.hold(seen.spread).unlink(seen.spread, node);
         // SAFETY: M2: this call unlinked it.
         gone.then(|| unsafe { Removed::new(node, self.domain()) })
     }
 
     /// Links a node, or gives it back if its key has one. The node linked lives as long as the caller's section.
     fn put_if_absent(&self, fresh: Fresh<K, V>) -> Result<NonNull<Node<K, V>>, Fresh<K, V>> {
-        let linked = self.shards.hold(fresh.hashed()).put_if_absent(fresh)?;
+        let linked = self.shards.hold(fresh.hashed().spread()).put_if_absent(fresh)?;
         if let Some(table) = linked.table {
             // SAFETY: M2: this call unlinked the table; its nodes were carried over.
             unsafe { retire_table(self.domain(), table) };
