@@ -478,3 +478,82 @@ fn e13_multishot_overflow_is_flushed_and_nothing_is_lost() {
     assert_eq!(group.leased(), 0);
     assert_eq!(ring.stats().counts().stale, 0);
 }
+
+/// A thread that only looks, and never waits, still gets what completed meanwhile: the flag that says that completions
+/// wait to be run is honoured.
+#[test]
+fn e13_completions_that_wait_to_be_run_are_found_by_polling_alone() {
+    let ring = ring(4);
+    let (a, mut b) = UnixStream::pair().unwrap();
+    let token = ring.submit(Read::new(a, vec![0; 8])).unwrap();
+    ring.flush().unwrap();
+    assert_eq!(ring.poll(), Ok(0));
+    b.write_all(b"x").unwrap();
+    let mut rounds = 0;
+    while ring.ready() == 0 {
+        rounds += 1;
+        assert!(rounds < 2000, "the completion was never run");
+        ring.poll().unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(ring.finish(token, LONG).unwrap().0, Ok(1));
+}
+
+/// As above, for completions that found the queue full, on a ring whose waits would bring them in by themselves.
+#[test]
+fn e13_overflowed_completions_are_found_by_polling_alone() {
+    let options = Options::new()
+        .depth(2)
+        .sq_entries(4)
+        .highest_rung(uring_core::Rung::Plain);
+    let ring = LocalRing::with(&options).unwrap();
+    let (a, mut b) = UnixStream::pair().unwrap();
+    let group = ring.provide_buffers(64, 1).unwrap();
+    let seen = std::rc::Rc::new(std::cell::Cell::new((0, false)));
+    let sink = std::rc::Rc::clone(&seen);
+    ring.submit_each(RecvLeased::new(a, &group).multishot(), move |item, more| {
+        let (count, _) = sink.get();
+        sink.set((count + u32::from(item.is_ok()), !more));
+    })
+    .unwrap();
+    ring.flush().unwrap();
+    b.write_all(&[0; 60]).unwrap();
+    let mut rounds = 0;
+    // The kernel ends the series when the queue is full; that last completion is the one that overflowed.
+    while !seen.get().1 {
+        rounds += 1;
+        assert!(
+            rounds < 2000,
+            "the series neither goes on nor ends after {} items",
+            seen.get().0
+        );
+        if seen.get().0 >= 60 {
+            return;
+        }
+        ring.poll().unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(ring.stats().counts().overflows > 0);
+}
+
+/// The operation must not hold open the very socket whose end releases its buffer.
+#[test]
+fn d7_unfinished_zero_copy_send_lets_go_of_its_socket() {
+    let options = Options::new().depth(32).drain_limit(Duration::from_millis(50));
+    let ring = LocalRing::with(&options).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+    let (_far, _) = listener.accept().unwrap();
+    for _ in 0..16 {
+        let _ = ring
+            .submit(Send::new(Arc::clone(&near), vec![1; 1 << 20]).zero_copy())
+            .unwrap();
+    }
+    ring.flush().unwrap();
+    drop(ring);
+    assert_eq!(
+        Arc::strong_count(&near),
+        1,
+        "what is left are buffers, not descriptors"
+    );
+}
