@@ -394,10 +394,27 @@ fn d7_ring_drop_with_accepts_and_reads_outstanding_gives_everything_back() {
     assert_eq!((Arc::strong_count(&listener), Arc::strong_count(&near)), (1, 1));
 }
 
+/// The count of what was abandoned is the process's: the tests that read it run one at a time.
+static ABANDONING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn wait_for_the_reaper() {
+    let mut rounds = 0;
+    while uring_core::totals().abandoned.sum() != 0 {
+        rounds += 1;
+        assert!(
+            rounds < 1000,
+            "{} never freed",
+            uring_core::totals().abandoned.sum()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Zero-copy sends to a peer that does not read: the network holds the buffers for as long as the socket lives. The ring
 /// gives up at its deadline, the reaper waits on, and frees when the socket is closed.
 #[test]
 fn d7_what_a_dropped_ring_cannot_get_back_is_freed_by_the_reaper_and_not_before() {
+    let _alone = ABANDONING.lock().unwrap_or_else(|e| e.into_inner());
     use std::sync::atomic::{AtomicUsize, Ordering};
     struct Counted(Box<[u8]>, Arc<AtomicUsize>);
     impl Drop for Counted {
@@ -438,9 +455,7 @@ fn d7_what_a_dropped_ring_cannot_get_back_is_freed_by_the_reaper_and_not_before(
         assert!(rounds < 1000, "{} of 16 freed", drops.load(Ordering::SeqCst));
         std::thread::sleep(Duration::from_millis(10));
     }
-    while uring_core::totals().abandoned.sum() != 0 {
-        std::thread::yield_now();
-    }
+    wait_for_the_reaper();
 }
 
 /// io-uring#302, firewood#1522: completions that find the queue full are flushed, none is lost. The kernel may end the
@@ -539,11 +554,12 @@ fn e13_overflowed_completions_are_found_by_polling_alone() {
 /// The operation must not hold open the very socket whose end releases its buffer.
 #[test]
 fn d7_unfinished_zero_copy_send_lets_go_of_its_socket() {
+    let _alone = ABANDONING.lock().unwrap_or_else(|e| e.into_inner());
     let options = Options::new().depth(32).drain_limit(Duration::from_millis(50));
     let ring = LocalRing::with(&options).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-    let (_far, _) = listener.accept().unwrap();
+    let (far, _) = listener.accept().unwrap();
     for _ in 0..16 {
         let _ = ring
             .submit(Send::new(Arc::clone(&near), vec![1; 1 << 20]).zero_copy())
@@ -551,9 +567,8 @@ fn d7_unfinished_zero_copy_send_lets_go_of_its_socket() {
     }
     ring.flush().unwrap();
     drop(ring);
-    assert_eq!(
-        Arc::strong_count(&near),
-        1,
-        "what is left are buffers, not descriptors"
-    );
+    let left = Arc::strong_count(&near);
+    assert_eq!(left, 1, "what is left are buffers, not descriptors");
+    drop((near, far));
+    wait_for_the_reaper();
 }
