@@ -76,6 +76,27 @@ fn b11_two_consumers_never_take_the_same_value() {
 }
 
 #[test]
+fn b11_value_behind_a_lagging_producer_is_not_missed() {
+    check("mpmc.lagging_producer", TWO, || {
+        let queue = Arc::new(Queue::new(2, Overrun::DropNewest));
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || {
+                    queue.try_push(i).expect("room for two");
+                    // As many pops as pushes that returned: calling the queue empty now would be a lie, even where the
+                    // oldest position was claimed by the other thread and is not written yet.
+                    queue.try_pop().expect("a value is due")
+                })
+            })
+            .collect();
+        let mut got: Vec<u64> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    });
+}
+
+#[test]
 fn b11_slot_of_the_next_lap_waits_for_the_last_reader() {
     check("mpmc.laps", TWO, || {
         let queue = Arc::new(Queue::new(1, Overrun::DropNewest));

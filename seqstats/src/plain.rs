@@ -18,11 +18,11 @@ use bytemuck::{AnyBitPattern, NoUninit};
 /// seqstats::SeqLock::new([0u8; 3]);
 /// ```
 ///
-/// A `bool` has invalid bit patterns:
+/// `c3_bool_is_refused`, for it has invalid bit patterns:
 /// ```compile_fail,E0277
 /// seqstats::SeqLock::new(true);
 /// ```
-/// A reference has too:
+/// `c3_reference_is_refused`, for the same reason:
 /// ```compile_fail,E0277
 /// static SEVEN: u8 = 7;
 /// seqstats::SeqLock::new(&SEVEN);
@@ -31,7 +31,7 @@ use bytemuck::{AnyBitPattern, NoUninit};
 /// ```compile_fail,E0277
 /// seqstats::SeqLock::new(Some(1u64));
 /// ```
-/// A type with padding cannot be proven plain; the derive refuses it:
+/// `c3_padding_is_refused`, by the derive:
 /// ```compile_fail,E0512
 /// #[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 /// #[repr(C)]

@@ -341,3 +341,26 @@ fn panicking_drop_in_a_batch_neither_repeats_nor_loses_the_rest() {
         drop(tx);
     }
 }
+
+#[test]
+fn b11_dequeue_is_right_at_every_length() {
+    for capacity in 1..=9usize {
+        for length in 0..=capacity {
+            let queue = Queue::new(capacity, Overrun::DropNewest);
+            let (mut tx, mut rx) = spsc::channel(capacity, Overrun::DropNewest);
+            for lap in 0..3 * capacity {
+                for i in 0..length {
+                    assert_eq!((queue.try_push(lap + i), tx.try_push(lap + i)), (Ok(()), Ok(())));
+                }
+                assert_eq!((queue.len(), rx.len()), (length, length));
+                for i in 0..length {
+                    assert_eq!((queue.try_pop(), rx.try_pop()), (Ok(lap + i), Ok(lap + i)));
+                }
+                assert_eq!(
+                    (queue.try_pop(), rx.try_pop()),
+                    (Err(PopError::Empty), Err(PopError::Empty))
+                );
+            }
+        }
+    }
+}

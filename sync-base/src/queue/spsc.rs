@@ -541,7 +541,7 @@ impl<T> Consumer<T> {
     /// assert_eq!(consumer.try_pop(), Ok(3));
     /// ```
     ///
-    /// The borrow ends before the slots can be reused:
+    /// `a10_slice_ends_before_its_slots_are_reused`, or does not compile:
     /// ```compile_fail,E0505
     /// use sync_base::queue::{Overrun, spsc};
     /// let (mut producer, mut consumer) = spsc::channel(4, Overrun::Block);
