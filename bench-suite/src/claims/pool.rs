@@ -1,5 +1,347 @@
 //! Claims about pools, copy-on-write pages.
 
-use crate::Claim;
+use crate::{Claim, Contest, Invalid, Row, Task, Worker, allocations_on_this_thread};
+use pooled_vec::{CowMemory, ObjectPool, PAGE_BYTES, Pool, PooledVec};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::sync::Mutex;
 
-pub(super) const CLAIMS: &[Claim] = &[];
+pub(super) const CLAIMS: &[Claim] = &[
+    Claim {
+        id: "pool.4k.1t",
+        krate: "pooled-vec",
+        what: "get 4 KiB, touch one byte, drop",
+        unit: "CPU ns",
+        cores: 1,
+        run: |task| own_thread(task, 1),
+    },
+    Claim {
+        id: "pool.4k.2t",
+        krate: "pooled-vec",
+        what: "the same on two threads at once",
+        unit: "CPU ns",
+        cores: 2,
+        run: |task| own_thread(task, 2),
+    },
+    Claim {
+        id: "pool.cross",
+        krate: "pooled-vec",
+        what: "get 4 KiB here, drop it there, two threads to each other in batches of 64, hand-over included",
+        unit: "CPU ns",
+        cores: 2,
+        run: cross,
+    },
+    Claim {
+        id: "pool.allocs",
+        krate: "pooled-vec",
+        what: "allocator calls per get in steady state: buffers of each class, bursts of 100, objects, arenas",
+        unit: "calls",
+        cores: 1,
+        run: allocations,
+    },
+    Claim {
+        id: "cow.save",
+        krate: "pooled-vec",
+        what: "memory (PSS) of 16 images of 32 MiB, 5 % of the pages of each written, against 16 copies",
+        unit: "of 16 copies",
+        cores: 1,
+        run: cow,
+    },
+];
+
+const BYTES: usize = 4096;
+
+/// Memory of 4 KiB straight from an allocator.
+struct Raw<A: GlobalAlloc + 'static>(*mut u8, &'static A);
+
+// SAFETY: the block is the value's own, and the allocators are those of whole processes.
+unsafe impl<A: GlobalAlloc + Sync> Send for Raw<A> {}
+
+fn layout() -> Layout {
+    Layout::new::<[u8; BYTES]>()
+}
+
+impl<A: GlobalAlloc> Raw<A> {
+    #[inline(always)]
+    fn get(from: &'static A) -> Self {
+        // SAFETY: the layout is not empty.
+        Self(unsafe { from.alloc(layout()) }, from)
+    }
+
+    #[inline(always)]
+    fn touch(&mut self) {
+        // SAFETY: 4096 bytes of our own.
+        unsafe { self.0.write(1) };
+    }
+}
+
+impl<A: GlobalAlloc> Drop for Raw<A> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, by this allocator.
+        unsafe { self.1.dealloc(self.0, layout()) };
+    }
+}
+
+#[cfg(feature = "peers")]
+struct Vectors;
+
+#[cfg(feature = "peers")]
+impl opool::PoolAllocator<Vec<u8>> for Vectors {
+    #[inline]
+    fn reset(&self, buffer: &mut Vec<u8>) {
+        buffer.clear();
+    }
+
+    #[inline]
+    fn allocate(&self) -> Vec<u8> {
+        Vec::with_capacity(BYTES)
+    }
+}
+
+/// Repeats get, touch, drop.
+fn repeat<T>(worker: &mut Worker<'_>, get: impl Fn() -> T, touch: impl Fn(&mut T)) -> Result<(), Invalid> {
+    worker.measure(|n| {
+        for _ in 0..n {
+            let mut buffer = get();
+            touch(&mut buffer);
+            black_box(&mut buffer);
+        }
+    });
+    Ok(())
+}
+
+fn own_thread(task: &Task<'_>, threads: usize) -> Result<Row, Invalid> {
+    #[cfg(feature = "peers")]
+    let vectors = opool::Pool::new_prefilled(64, Vectors);
+    let mut contest = Contest::new(task);
+    contest.ours("PooledVec", threads, |worker| {
+        if PooledVec::new().capacity() < BYTES {
+            return Err(Invalid("less than was asked for".into()));
+        }
+        repeat(worker, PooledVec::new, |buffer| buffer.push(1))
+    });
+    contest.floor("one buffer, kept", threads, |worker| {
+        let mut buffer = Vec::with_capacity(BYTES);
+        worker.measure(|n| {
+            for _ in 0..n {
+                buffer.clear();
+                buffer.push(1);
+                black_box(&mut buffer);
+            }
+        });
+        Ok(())
+    });
+    contest.peer("glibc", threads, |worker| {
+        repeat(worker, || Raw::get(&System), Raw::touch)
+    });
+    #[cfg(feature = "peers")]
+    {
+        contest.peer("jemalloc", threads, |worker| {
+            repeat(worker, || Raw::get(&tikv_jemallocator::Jemalloc), Raw::touch)
+        });
+        contest.peer("mimalloc", threads, |worker| {
+            repeat(worker, || Raw::get(&mimalloc::MiMalloc), Raw::touch)
+        });
+        contest.peer("opool", threads, |worker| {
+            repeat(worker, || vectors.get(), |buffer| buffer.push(1))
+        });
+    }
+    contest.faster_than(1.8, "jemalloc");
+    contest.faster_than(8.0, "glibc");
+    contest.note("allocators called directly; a PooledVec is a Vec besides");
+    contest.run()
+}
+
+/// Buffers that move together, as they do in a queue that is drained.
+const BATCH: usize = 64;
+/// Batches that may wait for the other side.
+const WAITING: usize = 4;
+
+/// Where each of two threads puts what the other is to drop.
+struct Mail<T>([Mutex<VecDeque<Vec<T>>>; 2]);
+
+impl<T> Mail<T> {
+    fn new() -> Self {
+        Self([const { Mutex::new(VecDeque::new()) }; 2])
+    }
+
+    fn box_of(&self, thread: usize) -> std::sync::MutexGuard<'_, VecDeque<Vec<T>>> {
+        self.0[thread % 2]
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Both threads get batches for the other and drop the other's; the vectors that carry them go round as well.
+fn exchange<T>(
+    worker: &mut Worker<'_>,
+    mail: &Mail<T>,
+    get: impl Fn() -> T,
+    touch: impl Fn(&mut T),
+) -> Result<(), Invalid> {
+    let me = worker.index;
+    worker.measure(|n| {
+        let batches = n.div_ceil(BATCH as u64);
+        let (mut sent, mut dropped) = (0, 0);
+        let mut carriers: Vec<Vec<T>> = Vec::new();
+        while sent < batches || dropped < batches {
+            if sent < batches && mail.box_of(me + 1).len() < WAITING {
+                let mut batch = carriers.pop().unwrap_or_else(|| Vec::with_capacity(BATCH));
+                batch.extend((0..BATCH).map(|_| {
+                    let mut buffer = get();
+                    touch(&mut buffer);
+                    buffer
+                }));
+                mail.box_of(me + 1).push_back(batch);
+                sent += 1;
+            }
+            let theirs = mail.box_of(me).pop_front();
+            match theirs {
+                Some(mut batch) => {
+                    batch.clear();
+                    carriers.push(batch);
+                    dropped += 1;
+                }
+                None => std::thread::yield_now(),
+            }
+        }
+    });
+    Ok(())
+}
+
+fn cross(task: &Task<'_>) -> Result<Row, Invalid> {
+    let pool = Pool::default();
+    let mail = (Mail::new(), Mail::new());
+    #[cfg(feature = "peers")]
+    let vectors = opool::Pool::new_prefilled(2 * (WAITING + 2) * BATCH, Vectors);
+    #[cfg(feature = "peers")]
+    let mails = (Mail::new(), Mail::new(), Mail::new());
+    let mut contest = Contest::new(task);
+    contest.ours("PooledVec", 2, |worker| {
+        exchange(worker, &mail.0, || pool.get(), |buffer| buffer.push(1))
+    });
+    contest.peer("glibc", 2, |worker| {
+        exchange(worker, &mail.1, || Raw::get(&System), Raw::touch)
+    });
+    #[cfg(feature = "peers")]
+    {
+        contest.peer("jemalloc", 2, |worker| {
+            exchange(
+                worker,
+                &mails.0,
+                || Raw::get(&tikv_jemallocator::Jemalloc),
+                Raw::touch,
+            )
+        });
+        contest.peer("mimalloc", 2, |worker| {
+            exchange(worker, &mails.1, || Raw::get(&mimalloc::MiMalloc), Raw::touch)
+        });
+        contest.peer("opool", 2, |worker| {
+            exchange(worker, &mails.2, || vectors.get(), |buffer| buffer.push(1))
+        });
+    }
+    for peer in ["jemalloc", "mimalloc", "opool"] {
+        contest.faster_than(1.0, peer);
+    }
+    contest.note("opool is as large as all that can be on the way");
+    let row = contest.run()?;
+    let stats = pool.stats();
+    if stats.idle_bytes > stats.idle_bytes_max {
+        return Err(Invalid(format!("the pool outgrew its bound: {stats:?}")));
+    }
+    Ok(row)
+}
+
+fn allocations(task: &Task<'_>) -> Result<Row, Invalid> {
+    let pool = Pool::default();
+    let objects = ObjectPool::new(|| [0u64; 16], |_| ());
+    let arenas = pooled_vec::ArenaPool::new();
+    let mut held = Vec::with_capacity(100);
+    let mut round = |gets: &mut u64| {
+        for bytes in [512, BYTES, 65536] {
+            drop(black_box(pool.with_capacity(bytes)));
+        }
+        drop(black_box(PooledVec::new()));
+        held.extend((0..100).map(|_| pool.get()));
+        held.clear();
+        drop(black_box(objects.get()));
+        black_box(arenas.get().alloc(7u64));
+        *gets += 106;
+    };
+    let mut gets = 0;
+    (0..10).for_each(|_| round(&mut gets));
+    gets = 0;
+    let before = allocations_on_this_thread();
+    (0..10_000).for_each(|_| round(&mut gets));
+    let calls = allocations_on_this_thread() - before;
+    if before == 0 {
+        return Err(Invalid(
+            "nothing counts: the counting allocator is not in place".into(),
+        ));
+    }
+    let note = format!("{calls} calls in {gets} gets");
+    Ok(Row::absolute(task.claim, calls as f64 / gets as f64, 0.0, note))
+}
+
+/// Proportional set size of this process, in bytes, as the kernel counts it.
+fn pss() -> Result<u64, Invalid> {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup")?;
+    text.lines()
+        .find_map(|line| {
+            line.strip_prefix("Pss:")?
+                .split_whitespace()
+                .next()?
+                .parse::<u64>()
+                .ok()
+        })
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| Invalid("smaps_rollup has no Pss".into()))
+}
+
+const IMAGES: u64 = 16;
+const IMAGE_BYTES: usize = 32 << 20;
+
+fn cow(task: &Task<'_>) -> Result<Row, Invalid> {
+    let before = pss()?;
+    let mut parent = CowMemory::new(IMAGE_BYTES);
+    let page = [1; PAGE_BYTES];
+    for at in (0..IMAGE_BYTES).step_by(PAGE_BYTES) {
+        parent
+            .write(at, &page)
+            .map_err(|error| Invalid(error.to_string()))?;
+    }
+    let one = pss()?.saturating_sub(before);
+    let mut images = vec![parent];
+    for n in 1..IMAGES as usize {
+        let image = images[0].fork();
+        images.push(image);
+        let pages = IMAGE_BYTES / PAGE_BYTES;
+        for page in (n % 20..pages).step_by(20) {
+            let written = images[n].write(page * PAGE_BYTES + 100, &[n as u8]);
+            written.map_err(|error| Invalid(error.to_string()))?;
+        }
+    }
+    let all = pss()?.saturating_sub(before);
+    for (n, image) in images.iter().enumerate().skip(1) {
+        let mut seen = [0; 2];
+        let at = (n % 20) * PAGE_BYTES + 100;
+        image
+            .read(at, &mut seen)
+            .map_err(|error| Invalid(error.to_string()))?;
+        if seen != [n as u8, 1] {
+            return Err(Invalid(format!("image {n} reads {seen:?}")));
+        }
+    }
+    if (one as usize) < IMAGE_BYTES {
+        return Err(Invalid(format!("one image of {IMAGE_BYTES} bytes took {one}")));
+    }
+    let note = format!("one image {} MiB, sixteen {} MiB", one >> 20, all >> 20);
+    Ok(Row::absolute(
+        task.claim,
+        all as f64 / (IMAGES * one) as f64,
+        0.2,
+        note,
+    ))
+}
