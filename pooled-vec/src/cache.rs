@@ -3,14 +3,19 @@
 //! # Shape
 //! A constant thread-local without a destructor, so that reaching it is an addition to the thread pointer and it can
 //! be reached for as long as the thread lives. It has a slot for each of eight pools (a pool's place in the depot
-//! table says which; pools that share a slot drive each other out), a slot has two halves for each class: *loaded*,
-//! which blocks come from and go to, and *spare*, which is full or empty. Both full: the spare goes to the second
-//! level as one batch. Both empty: a batch comes from there. So the second level is touched once in `half`
-//! operations at most, however gets and drops alternate.
+//! table says which; pools that share a slot drive each other out). A slot has for each class one block *at hand*,
+//! and two halves: *loaded*, which blocks come from and go to, and *spare*, which is full or empty. Both full: the
+//! spare goes to the second level as one batch. Both empty: a batch comes from there. So the second level is touched
+//! once in `half` operations at most, however gets and drops alternate.
+//!
+//! The block at hand is there for the processor's sake. A list is two counters and a head that each get and each drop
+//! reads, changes and writes back, and a write that is read again at once takes several cycles to come through; the
+//! block at hand is one word that a get empties and a drop fills, and its size is never written.
 //!
 //! # Invariants
 //! - C1: every block in a slot belongs to the pool named by the slot's id, serves its class, and is owned by the slot.
-//! - C2: the bytes of a class's blocks plus its `room` were charged to the pool.
+//! - C2: the bytes of a class's lists, its `room` and its `hand_size` were charged to the pool.
+//! - C4: the block at hand, if there is one, has exactly `hand_size` bytes; zero means that the class has no hand.
 //! - C3: no borrow of the cache is held while memory is disposed of or the allocator is called: a destructor or an
 //!   allocator that uses the pool finds the cache whole.
 //!
@@ -20,7 +25,7 @@
 
 use crate::block::{self, Block, Chain, Free, Stack, free_all};
 use crate::config::{CLASSES_MAX, Sizes};
-use crate::depot::{Depot, Id, Tally};
+use crate::depot::{Depot, Id, Tag, Tally};
 use crate::shard::Rules;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -28,8 +33,11 @@ use std::ptr::{self, NonNull};
 /// Pools that a thread can cache for at one time.
 pub(crate) const SLOTS: usize = 8;
 
-/// One class of one pool.
+/// One class of one pool: one cache line.
+#[repr(align(64))]
 struct Class {
+    hand: Cell<*mut u8>,
+    hand_size: Cell<usize>,
     loaded: Cell<*mut u8>,
     spare: Cell<*mut u8>,
     /// Bytes charged to the pool and not yet filled.
@@ -41,6 +49,8 @@ struct Class {
 impl Class {
     const fn empty() -> Self {
         Self {
+            hand: Cell::new(ptr::null_mut()),
+            hand_size: Cell::new(0),
             loaded: Cell::new(ptr::null_mut()),
             spare: Cell::new(ptr::null_mut()),
             room: Cell::new(0),
@@ -49,7 +59,27 @@ impl Class {
         }
     }
 
+    /// Takes the block at hand.
     #[inline(always)]
+    fn take_hand(&self) -> Option<Block> {
+        let ptr = NonNull::new(self.hand.replace(ptr::null_mut()))?;
+        let size = self.hand_size.get();
+        Some(Block { ptr, size })
+    }
+
+    /// Keeps a block at hand if there is none and it has the size for it.
+    ///
+    /// # Safety
+    /// As [`push`](Self::push).
+    #[inline(always)]
+    unsafe fn put_hand(&self, block: Block) -> bool {
+        let kept = block.size == self.hand_size.get() && self.hand.get().is_null();
+        if kept {
+            self.hand.set(block.ptr.as_ptr());
+        }
+        kept
+    }
+
     fn pop(&self) -> Option<Block> {
         let head = NonNull::new(self.loaded.get())?;
         // SAFETY: C1: the slot owns the list.
@@ -64,7 +94,6 @@ impl Class {
     ///
     /// # Safety
     /// The block is the caller's, belongs to this pool and serves this class.
-    #[inline(always)]
     unsafe fn push(&self, block: Block, half: u32) -> bool {
         let room = self.room.get();
         let len = self.loaded_len.get();
@@ -92,6 +121,19 @@ impl Class {
         unsafe { Chain::weigh(list.replace(ptr::null_mut())) }
     }
 
+    /// Gives up the hand: the block in it as a batch of one, or the bytes that were charged for it.
+    fn close_hand(&self) -> (Option<Chain>, usize) {
+        let block = self.take_hand();
+        let size = self.hand_size.replace(0);
+        let Some(block) = block else {
+            return (None, size);
+        };
+        // SAFETY: C1: the block was the slot's, and is the caller's now; a class is no smaller than the links.
+        let head = unsafe { block::push(ptr::null_mut(), block) };
+        // SAFETY: as above.
+        (unsafe { Chain::weigh(head) }, 0)
+    }
+
     fn take_spare(&self) -> Option<Chain> {
         Self::take(&self.spare, &self.spare_len)
     }
@@ -104,6 +146,8 @@ impl Class {
 /// What a thread keeps for one pool.
 struct Slot {
     id: Cell<Id>,
+    /// The class of the first capacity; past the last one where no class holds that.
+    first_class: Cell<usize>,
     rules: Cell<Rules>,
     classes: [Class; CLASSES_MAX],
 }
@@ -114,12 +158,14 @@ impl Slot {
     const fn empty() -> Self {
         Self {
             id: Cell::new(Id::NONE),
+            first_class: Cell::new(0),
             rules: Cell::new(Rules {
                 sizes: Sizes::NONE,
                 first_class: None,
                 kept_bytes_max: 0,
                 idle_bytes_max: 0,
                 half: 0,
+                hand: false,
                 free: free_nothing,
             }),
             classes: [const { Class::empty() }; CLASSES_MAX],
@@ -144,8 +190,9 @@ impl Slot {
         // C3: everything is out of the slot before the first destructor runs.
         let mut room = 0;
         let chains = self.classes.each_ref().map(|list| {
-            room += list.room.replace(0);
-            [list.take_loaded(), list.take_spare()]
+            let (at_hand, reserved) = list.close_hand();
+            room += list.room.replace(0) + reserved;
+            [at_hand, list.take_loaded(), list.take_spare()]
         });
         let (depot, generation) = (id.depot(), id.generation());
         depot.give_room(generation, room);
@@ -153,7 +200,7 @@ impl Slot {
         for (class, chain) in chains
             .into_iter()
             .enumerate()
-            .flat_map(|(class, halves)| halves.map(|h| (class, h)))
+            .flat_map(|(class, chains)| chains.map(|chain| (class, chain)))
         {
             let Some(chain) = chain else { continue };
             // SAFETY: C1.
@@ -231,27 +278,26 @@ impl Cache {
             return slot.id.get() == id;
         }
         slot.rules.set(rules);
+        slot.first_class.set(rules.first_class.unwrap_or(CLASSES_MAX));
         slot.id.set(id);
         true
     }
 
-    #[cold]
     #[inline(never)]
     fn get_slow(&self, id: Id, class: usize, free: Free) -> Option<Block> {
         let slot = self.slot(id);
-        let (depot, generation) = (id.depot(), id.generation());
         if !self.adopt(slot, id) {
-            return get_direct(depot, id, class, free);
+            return get_direct(id.depot(), id, class, free);
         }
         let list = &slot.classes[class];
         if let Some(block) = list.pop() {
-            return Some(block); // Somebody else's slot until now, or a destructor returned it.
+            return Some(block);
         }
         list.swap();
         if let Some(block) = list.pop() {
             return Some(block);
         }
-        let chain = depot.take(generation, class, list.room.get())?;
+        let chain = id.depot().take(id.generation(), class, list.room.get())?;
         list.room.set(0);
         list.loaded.set(chain.head.as_ptr());
         list.loaded_len.set(chain.len as u32);
@@ -260,21 +306,45 @@ impl Cache {
 
     /// # Safety
     /// As for [`put`].
-    #[cold]
     #[inline(never)]
     unsafe fn put_slow(&self, id: Id, block: Block, free: Free) {
         let slot = self.slot(id);
-        let (depot, generation) = (id.depot(), id.generation());
         if !self.adopt(slot, id) {
             // SAFETY: passed on.
-            return unsafe { put_direct(depot, id, block, free) };
+            return unsafe { put_direct(id.depot(), id, block, free) };
         }
-        let rules = slot.rules.get();
-        let Some(class) = rules.class_kept(block.size) else {
+        // SAFETY: the borrow ends with this statement.
+        let (class, half) = unsafe { (slot.rules().class_kept(block.size), slot.rules().half) };
+        let Some(class) = class else {
             // SAFETY: the caller's block, which the pool does not keep.
             return unsafe { free(block) };
         };
         let list = &slot.classes[class];
+        // SAFETY: by the contract and by `class_kept`.
+        if unsafe { list.put_hand(block) || list.push(block, half) } {
+            return;
+        }
+        // SAFETY: passed on.
+        unsafe { self.make_room(slot, class, block, free) }
+    }
+
+    /// Keeps a block for which the class has no place left, or none yet.
+    ///
+    /// # Safety
+    /// As for [`put`]; the slot serves `id`, and the block serves the class.
+    #[cold]
+    #[inline(never)]
+    unsafe fn make_room(&self, slot: &Slot, class: usize, block: Block, free: Free) {
+        let id = slot.id.get();
+        let (depot, generation, rules) = (id.depot(), id.generation(), slot.rules.get());
+        let list = &slot.classes[class];
+        if rules.hand && list.hand_size.get() == 0 && block.size == rules.sizes.bytes[class] {
+            list.hand_size.set(depot.room(generation, block.size, 0));
+            // SAFETY: by the contract.
+            if unsafe { list.put_hand(block) } {
+                return;
+            }
+        }
         let want = block.size.saturating_mul(rules.half as usize);
         if list.loaded_len.get() >= rules.half {
             if let Some(chain) = list.take_spare() {
@@ -296,7 +366,7 @@ impl Cache {
             let granted = depot.room(generation, want, block.size);
             list.room.set(list.room.get() + granted);
         }
-        // SAFETY: by the contract and by `class_kept`.
+        // SAFETY: by the contract.
         if !unsafe { list.push(block, rules.half) } {
             Tally::count(&depot.tally.refusals);
             // SAFETY: the caller's block, for which the pool has no room.
@@ -355,12 +425,12 @@ unsafe fn put_direct(depot: &Depot, id: Id, block: Block, free: Free) {
 }
 
 /// Takes an idle block of `class` that this thread or the second level has; `None` sends the caller to the allocator.
-#[inline]
+#[inline(always)]
 pub(crate) fn get(id: Id, class: usize, free: Free) -> Option<Block> {
     let found = CACHE.try_with(|cache| {
         let slot = cache.slot(id);
         if slot.id.get() == id
-            && let Some(block) = slot.classes[class].pop()
+            && let Some(block) = slot.classes[class].take_hand()
         {
             return Some(block);
         }
@@ -372,17 +442,17 @@ pub(crate) fn get(id: Id, class: usize, free: Free) -> Option<Block> {
     }
 }
 
-/// As [`get`], of the pool's first class, and only what this thread has at hand.
-#[inline]
-pub(crate) fn get_first(id: Id) -> Option<Block> {
+/// As [`get`], of the pool's first class, which it names, and only what this thread has at hand.
+#[inline(always)]
+pub(crate) fn first_at_hand(id: Id) -> Option<(Block, usize)> {
     let found = CACHE.try_with(|cache| {
         let slot = cache.slot(id);
         if slot.id.get() != id {
             return None;
         }
-        // SAFETY: only the class is read out.
-        let class = unsafe { slot.rules() }.first_class?;
-        slot.classes[class].pop()
+        let class = slot.first_class.get();
+        let block = slot.classes.get(class)?.take_hand()?;
+        Some((block, class))
     });
     found.ok().flatten()
 }
@@ -390,21 +460,15 @@ pub(crate) fn get_first(id: Id) -> Option<Block> {
 /// Returns a block to its pool, or disposes of it by `free` where the pool keeps no such block, is full or is gone.
 ///
 /// # Safety
-/// The block is the caller's and nobody's afterwards; it belongs to the pool `id`, whose disposal is `free`.
-#[inline]
-pub(crate) unsafe fn put(id: Id, block: Block, free: Free) {
+/// The block is the caller's and nobody's afterwards; it belongs to the tag's pool, whose disposal is `free`.
+#[inline(always)]
+pub(crate) unsafe fn put(tag: Tag, block: Block, free: Free) {
+    let id = tag.id();
     let done = CACHE.try_with(|cache| {
         let slot = cache.slot(id);
-        if slot.id.get() == id {
-            // SAFETY: the borrow ends before `push`.
-            let rules = unsafe { slot.rules() };
-            let half = rules.half;
-            if let Some(class) = rules.class_kept(block.size) {
-                // SAFETY: by the contract and by `class_kept`.
-                if unsafe { slot.classes[class].push(block, half) } {
-                    return;
-                }
-            }
+        // SAFETY: by the contract; C4: a block of the hand's size serves the hand's class.
+        if slot.id.get() == id && unsafe { slot.classes[tag.class()].put_hand(block) } {
+            return;
         }
         // SAFETY: passed on.
         unsafe { cache.put_slow(id, block, free) }

@@ -141,8 +141,8 @@ impl PoolConfig {
         self
     }
 
-    /// Sets how many idle buffers of one class a thread keeps for itself. An odd number is rounded down: the
-    /// cache is two halves, of which one is handed on when both are full.
+    /// Sets how many idle buffers of one class a thread keeps for itself at most. An even number above two is rounded
+    /// down: the cache is one buffer at hand and two halves, of which one is handed on when both are full.
     ///
     /// # Panics
     /// Unless it is 2 to 4096.

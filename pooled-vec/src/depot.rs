@@ -30,6 +30,35 @@ const WORDS: usize = SHARDS_MAX / 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Id(u64);
 
+/// What memory in use carries: the id of its pool, and in four bits that no place needs the class that it was got from.
+/// The class is a hint: the memory may have grown since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag(u64);
+
+/// Where the class of a tag lies, above the place.
+const CLASS_SHIFT: u32 = 12;
+const _: () = assert!(DEPOTS_MAX <= 1 << CLASS_SHIFT && CLASSES_MAX <= 1 << 4);
+
+impl Tag {
+    /// The global pool, for memory that was got from no class.
+    pub(crate) const GLOBAL: Self = Self::new(Id::GLOBAL, 0);
+
+    #[inline(always)]
+    pub(crate) const fn new(id: Id, class: usize) -> Self {
+        Self(id.0 | ((class % CLASSES_MAX) as u64) << CLASS_SHIFT)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn id(self) -> Id {
+        Id(self.0 & !(0xf << CLASS_SHIFT))
+    }
+
+    #[inline(always)]
+    pub(crate) const fn class(self) -> usize {
+        (self.0 >> CLASS_SHIFT) as usize % CLASSES_MAX
+    }
+}
+
 impl Id {
     /// No pool.
     pub(crate) const NONE: Self = Self(0);

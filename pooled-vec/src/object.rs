@@ -3,7 +3,7 @@
 use crate::PoolStats;
 use crate::block::{Block, LINK_BYTES};
 use crate::config::{CLASSES_MAX, PER_THREAD_MAX, Sizes};
-use crate::depot::{self, DEPOTS_MAX, Id, Tally};
+use crate::depot::{self, DEPOTS_MAX, Id, Tag, Tally};
 use crate::pool::{self, cpus};
 use crate::shard::Rules;
 use crate::{BufferError, cache};
@@ -45,7 +45,7 @@ pub struct Pooled<T: Send + 'static> {
 #[repr(C)]
 struct Node<T> {
     links: MaybeUninit<[u8; LINK_BYTES]>,
-    id: Id,
+    tag: Tag,
     reset: fn(&mut T),
     value: T,
 }
@@ -83,7 +83,7 @@ impl<T: Send + 'static> ObjectPool<T> {
         }
     }
 
-    /// Makes a pool that keeps up to `per_thread` idle objects a thread (an odd number is rounded down) and `idle_max`
+    /// Makes a pool that keeps up to `per_thread` idle objects a thread (an even number is rounded down) and `idle_max`
     /// in all.
     ///
     /// # Errors
@@ -109,7 +109,8 @@ impl<T: Send + 'static> ObjectPool<T> {
             first_class: Some(0),
             kept_bytes_max: size,
             idle_bytes_max: size.saturating_mul(idle_max),
-            half: (per_thread / 2) as u32,
+            half: pool::half(per_thread),
+            hand: pool::hand(per_thread),
             free: free_object::<T>,
         };
         let id = depot::open(rules, cpus()).ok_or(BufferError::TooManyPools { max: DEPOTS_MAX })?;
@@ -139,7 +140,7 @@ impl<T: Send + 'static> ObjectPool<T> {
         Tally::count(&self.id.depot().tally.allocations);
         let node = Box::new(Node {
             links: MaybeUninit::uninit(),
-            id: self.id,
+            tag: Tag::new(self.id, 0),
             reset: self.reset,
             value: (self.make)(),
         });
@@ -216,11 +217,11 @@ impl<T: Send + 'static> Drop for Pooled<T> {
         let spoilt = Spoilt(self.node);
         // SAFETY: the handle owns the node.
         let node = unsafe { self.node.as_mut() };
-        let (id, reset) = (node.id, node.reset);
+        let (tag, reset) = (node.tag, node.reset);
         reset(&mut node.value);
         std::mem::forget(spoilt);
         // SAFETY: the handle's node, which nobody reaches after this.
-        unsafe { cache::put(id, block_of(self.node), free_object::<T>) };
+        unsafe { cache::put(tag, block_of(self.node), free_object::<T>) };
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::block::Block;
 use crate::config::{PoolConfig, SHARDS_MAX};
-use crate::depot::{self, DEPOTS_MAX, Id, Tally};
+use crate::depot::{self, DEPOTS_MAX, Id, Tag, Tally};
 use crate::shard::Rules;
 use crate::{BufferError, PooledVec, cache};
 use std::fmt;
@@ -77,9 +77,9 @@ unsafe fn from_block(block: Block) -> Vec<u8> {
     unsafe { Vec::from_raw_parts(block.ptr.as_ptr(), 0, block.size) }
 }
 
-/// Returns a vector's memory to the pool `id`.
+/// Returns a vector's memory to the pool that its tag names.
 #[inline(always)]
-pub(crate) fn recycle(id: Id, mut vec: Vec<u8>) {
+pub(crate) fn recycle(tag: Tag, mut vec: Vec<u8>) {
     let size = vec.capacity();
     if size == 0 {
         return;
@@ -89,15 +89,16 @@ pub(crate) fn recycle(id: Id, mut vec: Vec<u8>) {
     };
     std::mem::forget(vec);
     // SAFETY: taken apart just now, so nobody else's; every pool of byte buffers disposes by `free_bytes`.
-    unsafe { cache::put(id, Block { ptr, size }, free_bytes) }
+    unsafe { cache::put(tag, Block { ptr, size }, free_bytes) }
 }
 
-/// Takes a buffer of the global pool that this thread has at hand.
+/// Takes a buffer of the global pool's first class that this thread has at hand.
 #[inline(always)]
-pub(crate) fn first_at_hand() -> Option<Vec<u8>> {
-    let block = cache::get_first(Id::GLOBAL)?;
+pub(crate) fn first_at_hand() -> Option<PooledVec> {
+    let (block, class) = cache::first_at_hand(Id::GLOBAL)?;
     // SAFETY: the global pool's blocks are byte buffers, and this one is nobody else's.
-    Some(unsafe { from_block(block) })
+    let vec = unsafe { from_block(block) };
+    Some(PooledVec::from_parts(vec, Tag::new(Id::GLOBAL, class)))
 }
 
 sync_base::global! {
@@ -198,7 +199,7 @@ impl Pool {
     pub fn with_capacity(&self, bytes: usize) -> PooledVec {
         match self.config.sizes.holding(bytes) {
             Some(class) => self.get_class(class),
-            None => self.wrap(self.fresh(bytes)),
+            None => self.wrap(self.fresh(bytes), 0),
         }
     }
 
@@ -214,20 +215,20 @@ impl Pool {
         let class = self.config.sizes.holding(bytes);
         if let Some(block) = class.and_then(|class| cache::get(self.id, class, free_bytes)) {
             // SAFETY: as in `get_class`.
-            return Ok(self.wrap(unsafe { from_block(block) }));
+            return Ok(self.wrap(unsafe { from_block(block) }, class.unwrap_or(0)));
         }
         let bytes = class.map_or(bytes, |class| self.config.sizes.bytes[class]);
         let mut vec = Vec::new();
         Tally::count(&self.id.depot().tally.allocations);
         match vec.try_reserve_exact(bytes) {
-            Ok(()) => Ok(self.wrap(vec)),
+            Ok(()) => Ok(self.wrap(vec, class.unwrap_or(0))),
             Err(_) => Err(BufferError::AllocationFailed { bytes, errno: 0 }),
         }
     }
 
     /// Takes a vector in: its memory comes to this pool when the buffer is dropped, if it fits a class.
     pub fn adopt(&self, vec: Vec<u8>) -> PooledVec {
-        self.wrap(vec)
+        self.wrap(vec, 0)
     }
 
     /// Gives what this thread keeps for this pool back to the shards, where other threads find it. O(buffers kept).
@@ -262,8 +263,8 @@ impl Pool {
     fn get_class(&self, class: usize) -> PooledVec {
         match cache::get(self.id, class, free_bytes) {
             // SAFETY: the pool's blocks are byte buffers, and this one is nobody else's.
-            Some(block) => self.wrap(unsafe { from_block(block) }),
-            None => self.wrap(self.fresh(self.config.sizes.bytes[class])),
+            Some(block) => self.wrap(unsafe { from_block(block) }, class),
+            None => self.wrap(self.fresh(self.config.sizes.bytes[class]), class),
         }
     }
 
@@ -275,8 +276,8 @@ impl Pool {
     }
 
     #[inline(always)]
-    fn wrap(&self, vec: Vec<u8>) -> PooledVec {
-        PooledVec::from_parts(vec, self.id)
+    fn wrap(&self, vec: Vec<u8>, class: usize) -> PooledVec {
+        PooledVec::from_parts(vec, Tag::new(self.id, class))
     }
 }
 
@@ -309,7 +310,8 @@ fn rules(config: &PoolConfig) -> Rules {
         first_class: config.sizes.holding(config.first_capacity),
         kept_bytes_max: config.kept_bytes_max,
         idle_bytes_max: config.idle_bytes_max,
-        half: (config.per_thread / 2) as u32,
+        half: half(config.per_thread),
+        hand: hand(config.per_thread),
         free: free_bytes,
     }
 }
@@ -319,6 +321,16 @@ fn shards(config: &PoolConfig) -> usize {
         0 => cpus(),
         shards => shards,
     }
+}
+
+/// Blocks in each half of a thread's cache, of `per_thread` in all.
+pub(crate) fn half(per_thread: usize) -> u32 {
+    ((per_thread - 1) / 2).max(1) as u32
+}
+
+/// Whether there is one left to keep at hand.
+pub(crate) fn hand(per_thread: usize) -> bool {
+    2 * half(per_thread) as usize + 1 <= per_thread
 }
 
 /// One shard a CPU.
@@ -348,16 +360,17 @@ pub(crate) fn stats(id: Id, idle_bytes_max: usize) -> PoolStats {
 /// Gets an empty buffer of at least `bytes` from the pool that `buffer` belongs to, if it lives.
 #[cfg(feature = "zeroize")]
 pub(crate) fn grown(buffer: &PooledVec, bytes: usize) -> PooledVec {
-    let id = buffer.id();
+    let id = buffer.tag().id();
     let rules = id.depot().rules(id.generation());
     let class = rules.as_ref().and_then(|rules| rules.sizes.holding(bytes));
+    let tag = Tag::new(id, class.unwrap_or(0));
     if let Some(block) = class.and_then(|class| cache::get(id, class, free_bytes)) {
         // SAFETY: the pool's blocks are byte buffers, and this one is nobody else's.
-        return PooledVec::from_parts(unsafe { from_block(block) }, id);
+        return PooledVec::from_parts(unsafe { from_block(block) }, tag);
     }
     let bytes = match (rules, class) {
         (Some(rules), Some(class)) => rules.sizes.bytes[class],
         _ => bytes,
     };
-    PooledVec::from_parts(Vec::with_capacity(bytes), id)
+    PooledVec::from_parts(Vec::with_capacity(bytes), tag)
 }

@@ -60,6 +60,8 @@ pub(crate) struct Rules {
     pub(crate) idle_bytes_max: usize,
     /// Blocks in each half of a thread's cache of one class.
     pub(crate) half: u32,
+    /// Whether a thread keeps one more block of each class at hand.
+    pub(crate) hand: bool,
     pub(crate) free: Free,
 }
 

@@ -1,7 +1,7 @@
 //! A `Vec<u8>` that goes back to its pool.
 
 use crate::Pool;
-use crate::depot::Id;
+use crate::depot::Tag;
 use crate::pool;
 use std::borrow::Borrow;
 use std::fmt;
@@ -29,7 +29,7 @@ use std::ops::{Deref, DerefMut};
 /// ```
 pub struct PooledVec {
     vec: ManuallyDrop<Vec<u8>>,
-    id: Id,
+    tag: Tag,
 }
 
 /// The vector and one word that names the pool; an `Option` costs nothing more.
@@ -41,7 +41,7 @@ impl PooledVec {
     #[inline]
     pub fn new() -> Self {
         match pool::first_at_hand() {
-            Some(vec) => Self::from_parts(vec, Id::GLOBAL),
+            Some(buffer) => buffer,
             None => Pool::global().get(),
         }
     }
@@ -56,16 +56,16 @@ impl PooledVec {
     }
 
     #[inline(always)]
-    pub(crate) fn from_parts(vec: Vec<u8>, id: Id) -> Self {
+    pub(crate) fn from_parts(vec: Vec<u8>, tag: Tag) -> Self {
         Self {
             vec: ManuallyDrop::new(vec),
-            id,
+            tag,
         }
     }
 
     #[cfg(feature = "zeroize")]
-    pub(crate) fn id(&self) -> Id {
-        self.id
+    pub(crate) fn tag(&self) -> Tag {
+        self.tag
     }
 
     /// Takes the vector out of the pool's care, for good. Costs nothing.
@@ -81,7 +81,7 @@ impl Drop for PooledVec {
     fn drop(&mut self) {
         // SAFETY: nothing reaches `vec` after this.
         let vec = unsafe { ManuallyDrop::take(&mut self.vec) };
-        pool::recycle(self.id, vec);
+        pool::recycle(self.tag, vec);
     }
 }
 
@@ -90,7 +90,7 @@ impl Drop for PooledVec {
 impl Default for PooledVec {
     #[inline]
     fn default() -> Self {
-        Self::from_parts(Vec::new(), Id::GLOBAL)
+        Self::from_parts(Vec::new(), Tag::GLOBAL)
     }
 }
 
@@ -146,7 +146,7 @@ impl From<&[u8]> for PooledVec {
 /// Puts the vector into the care of the global pool, without a copy.
 impl From<Vec<u8>> for PooledVec {
     fn from(vec: Vec<u8>) -> Self {
-        Self::from_parts(vec, Id::GLOBAL)
+        Self::from_parts(vec, Tag::GLOBAL)
     }
 }
 
