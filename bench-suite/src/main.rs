@@ -1,11 +1,17 @@
 //! `claims`: measures the claims of the workspace and says which hold.
 
 use anyhow::Context;
-use bench_suite::{Claim, Invalid, Plan, Row, Task, Verdict, claims, online_cpus, render_table};
+use bench_suite::{
+    Claim, CountingAllocator, Invalid, Plan, Row, Task, Verdict, claims, online_cpus, render_table,
+};
 use clap::Parser;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// Counts calls, for the claims that say "no allocation"; every lane pays the same for it.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Measures every claim against its peers and its floor in one run.
 #[derive(Debug, Parser)]

@@ -121,6 +121,15 @@ impl Class {
         unsafe { Chain::weigh(list.replace(ptr::null_mut())) }
     }
 
+    /// Opens the hand if it is closed and there is room for a block of `size` bytes.
+    fn open_hand(&self, size: usize) {
+        let room = self.room.get();
+        if self.hand_size.get() == 0 && room >= size {
+            self.room.set(room - size);
+            self.hand_size.set(size);
+        }
+    }
+
     /// Gives up the hand: the block in it as a batch of one, or the bytes that were charged for it.
     fn close_hand(&self) -> (Option<Chain>, usize) {
         let block = self.take_hand();
@@ -313,15 +322,18 @@ impl Cache {
             // SAFETY: passed on.
             return unsafe { put_direct(id.depot(), id, block, free) };
         }
-        // SAFETY: the borrow ends with this statement.
-        let (class, half) = unsafe { (slot.rules().class_kept(block.size), slot.rules().half) };
-        let Some(class) = class else {
+        // SAFETY: nothing sets the rules while they are looked at: what follows touches the class alone.
+        let rules = unsafe { slot.rules() };
+        let Some(class) = rules.class_kept(block.size) else {
             // SAFETY: the caller's block, which the pool does not keep.
             return unsafe { free(block) };
         };
         let list = &slot.classes[class];
+        if rules.hand && block.size == rules.sizes.bytes[class] {
+            list.open_hand(block.size);
+        }
         // SAFETY: by the contract and by `class_kept`.
-        if unsafe { list.put_hand(block) || list.push(block, half) } {
+        if unsafe { list.put_hand(block) || list.push(block, rules.half) } {
             return;
         }
         // SAFETY: passed on.
@@ -338,13 +350,6 @@ impl Cache {
         let id = slot.id.get();
         let (depot, generation, rules) = (id.depot(), id.generation(), slot.rules.get());
         let list = &slot.classes[class];
-        if rules.hand && list.hand_size.get() == 0 && block.size == rules.sizes.bytes[class] {
-            list.hand_size.set(depot.room(generation, block.size, 0));
-            // SAFETY: by the contract.
-            if unsafe { list.put_hand(block) } {
-                return;
-            }
-        }
         let want = block.size.saturating_mul(rules.half as usize);
         if list.loaded_len.get() >= rules.half {
             if let Some(chain) = list.take_spare() {

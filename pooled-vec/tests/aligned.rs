@@ -51,6 +51,20 @@ fn d4_too_large_a_size_is_an_error_with_the_value() {
 }
 
 #[test]
+fn d4_a_node_that_cannot_be_had_is_an_error_with_the_value() {
+    let error = AlignedOptions::new()
+        .numa_node(Some(900))
+        .allocate(1)
+        .unwrap_err();
+    assert!(
+        matches!(error, BufferError::NumaFailed { node: 900, .. }),
+        "{error:?}"
+    );
+    let io = std::io::Error::from(error);
+    assert!(io.to_string().contains("node 900"), "{io}");
+}
+
+#[test]
 fn d4_a_refused_allocation_is_an_error_with_the_value() {
     let bytes = 1 << 60;
     for huge in [false, true] {

@@ -138,6 +138,49 @@ fn e3_memory_dropped_on_another_thread_comes_back_into_use() {
 }
 
 #[test]
+fn c4_a_buffer_dropped_on_another_thread_is_found_there() {
+    let pool = Pool::new(ONE_SHARD);
+    let buffer = pool.get();
+    let address = buffer.as_ptr() as usize;
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            drop(buffer);
+            assert_eq!(pool.get().as_ptr() as usize, address);
+        });
+    });
+}
+
+#[test]
+fn b6_a_buffer_of_each_tier_dropped_elsewhere_comes_back() {
+    for bytes in [512, 4096, 65536] {
+        let pool = Pool::new(ONE_SHARD);
+        let held: Vec<_> = (0..40).map(|_| pool.with_capacity(bytes)).collect();
+        std::thread::scope(|s| s.spawn(move || drop(held)).join().unwrap());
+        drop((0..40).map(|_| pool.with_capacity(bytes)).collect::<Vec<_>>());
+        assert_eq!(pool.stats().allocations, 40, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn charges_and_holdings_agree_after_any_traffic() {
+    let pool = Pool::new(ONE_SHARD);
+    for round in 1..60 {
+        drop((0..round).map(|_| pool.get()).collect::<Vec<_>>());
+        let held: Vec<_> = (0..round).map(|_| pool.get()).collect();
+        std::thread::scope(|s| s.spawn(move || drop(held)).join().unwrap());
+        pool.flush();
+        let stats = pool.stats();
+        assert_eq!(
+            stats.idle_bytes,
+            4096 * stats.allocations as usize,
+            "round {round}"
+        );
+    }
+    pool.trim();
+    assert_eq!(pool.stats().idle_bytes, 0);
+}
+
+#[test]
 fn a9_a_producer_and_a_consumer_settle_into_no_allocation() {
     let pool = Pool::default();
     let (send, receive) = std::sync::mpsc::sync_channel::<PooledVec>(32);
@@ -163,24 +206,20 @@ fn a9_a_producer_and_a_consumer_settle_into_no_allocation() {
 
 #[test]
 fn e3_thread_exit_returns_its_cache() {
-    let pool = Pool::default();
-    std::thread::scope(|s| {
-        s.spawn(|| drop((0..10).map(|_| pool.get()).collect::<Vec<_>>()));
-    });
-    // `scope` waits for the closure, not for the thread-locals' destructors: wait for those.
-    let mut held = Vec::new();
-    for _ in 0..1000 {
-        let before = pool.stats().allocations;
-        held.push(pool.get());
-        if pool.stats().allocations == before {
-            held.extend((0..9).map(|_| pool.get()));
-            break;
-        }
-        held.clear();
-        pool.trim();
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    drop(held);
+    let pool = std::sync::Arc::new(Pool::default());
+    let theirs = std::sync::Arc::clone(&pool);
+    // Joining a thread waits for the destructors of its thread-locals too.
+    std::thread::spawn(move || drop((0..10).map(|_| theirs.get()).collect::<Vec<_>>()))
+        .join()
+        .unwrap();
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.allocations, stats.idle_bytes),
+        (10, 10 * 4096),
+        "no more is charged than lies there"
+    );
+    drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
+    assert_eq!(pool.stats().allocations, 10, "all ten were found");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use pooled_vec::{CowMemory, ObjectPool, PAGE_BYTES, Pool, PooledVec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
@@ -27,7 +27,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: "pool.cross",
         krate: "pooled-vec",
-        what: "get 4 KiB here, drop it there, two threads to each other in batches of 64, hand-over included",
+        what: "get 4 KiB here, drop it there, two threads to each other in batches of 128, hand-over included",
         unit: "CPU ns",
         cores: 2,
         run: cross,
@@ -155,26 +155,39 @@ fn own_thread(task: &Task<'_>, threads: usize) -> Result<Row, Invalid> {
 }
 
 /// Buffers that move together, as they do in a queue that is drained.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 /// Batches that may wait for the other side.
-const WAITING: usize = 4;
+const WAITING: usize = 8;
 
-/// Where each of two threads puts what the other is to drop.
-struct Mail<T>([Mutex<VecDeque<Vec<T>>>; 2]);
+/// Where each of two threads puts what the other is to drop. Waiting sleeps: it is not what is measured.
+struct Mail<T>([(Mutex<VecDeque<Vec<T>>>, Condvar); 2]);
 
 impl<T> Mail<T> {
     fn new() -> Self {
-        Self([const { Mutex::new(VecDeque::new()) }; 2])
+        Self([const { (Mutex::new(VecDeque::new()), Condvar::new()) }; 2])
     }
 
-    fn box_of(&self, thread: usize) -> std::sync::MutexGuard<'_, VecDeque<Vec<T>>> {
-        self.0[thread % 2]
+    fn send(&self, to: usize, batch: Vec<T>) {
+        let (queue, arrived) = &self.0[to % 2];
+        queue
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(batch);
+        arrived.notify_one();
+    }
+
+    fn receive(&self, at: usize) -> Option<Vec<T>> {
+        let (queue, arrived) = &self.0[at % 2];
+        let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = arrived
+            .wait_while(queue, |queue| queue.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.pop_front()
     }
 }
 
-/// Both threads get batches for the other and drop the other's; the vectors that carry them go round as well.
+/// Both threads get batches for the other and drop the other's, up to `WAITING` behind; the vectors that carry them go
+/// round as well.
 fn exchange<T>(
     worker: &mut Worker<'_>,
     mail: &Mail<T>,
@@ -184,27 +197,23 @@ fn exchange<T>(
     let me = worker.index;
     worker.measure(|n| {
         let batches = n.div_ceil(BATCH as u64);
-        let (mut sent, mut dropped) = (0, 0);
         let mut carriers: Vec<Vec<T>> = Vec::new();
-        while sent < batches || dropped < batches {
-            if sent < batches && mail.box_of(me + 1).len() < WAITING {
+        for sent in 0..batches + WAITING as u64 {
+            if sent < batches {
                 let mut batch = carriers.pop().unwrap_or_else(|| Vec::with_capacity(BATCH));
                 batch.extend((0..BATCH).map(|_| {
                     let mut buffer = get();
                     touch(&mut buffer);
                     buffer
                 }));
-                mail.box_of(me + 1).push_back(batch);
-                sent += 1;
+                mail.send(me + 1, batch);
             }
-            let theirs = mail.box_of(me).pop_front();
-            match theirs {
-                Some(mut batch) => {
-                    batch.clear();
-                    carriers.push(batch);
-                    dropped += 1;
-                }
-                None => std::thread::yield_now(),
+            // As many are received as were sent, `WAITING` later.
+            if sent >= WAITING as u64
+                && let Some(mut batch) = mail.receive(me)
+            {
+                batch.clear();
+                carriers.push(batch);
             }
         }
     });
