@@ -17,7 +17,7 @@ fn found_by(combining: Combining, threads: u64, ops: u64) -> Vec<u64> {
         let threads: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| {
-                    let one = |at| {
+                    let one = |at: u64| {
                         sum.with(|n| {
                             if at.is_multiple_of(64) {
                                 thread::yield_now(); // while it holds: the others pile up
