@@ -16,7 +16,7 @@ const TWO: Bounds = Bounds {
 };
 const THREE: Bounds = Bounds {
     threads: 4,
-    quick: 1,
+    quick: 0,
     deep: 2,
 };
 

@@ -63,69 +63,86 @@ fn switching_while_both_ways_are_in_use_changes_no_result() {
     });
 }
 
+/// A payload and a counter at zero.
+struct Shared(Counter, UnsafeCell<u64>);
+// SAFETY: the payload is written before the counter says so and read after; loom reports it if that is not ordered.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
+/// One thread writes the payload and then moves the counter by `put`; the others look at the payload when what `get`
+/// returns says that the counter had moved.
+fn publishes(way: Way, readers: usize, put: fn(&Counter), get: fn(&Counter) -> bool) {
+    let shared = Arc::new(Shared(Counter::new(0), UnsafeCell::new(0)));
+    shared.0.set_way(way);
+    let theirs = Arc::clone(&shared);
+    let writer = thread::spawn(move || {
+        // SAFETY: the readers keep away until the counter has moved.
+        theirs.1.with_mut(|n| unsafe { *n = 5 });
+        put(&theirs.0);
+    });
+    let readers: Vec<_> = (0..readers)
+        .map(|_| {
+            let theirs = Arc::clone(&shared);
+            thread::spawn(move || {
+                if get(&theirs.0) {
+                    // SAFETY: the counter had moved, so the writer is done.
+                    assert_eq!(theirs.1.with(|n| unsafe { *n }), 5);
+                }
+            })
+        })
+        .collect();
+    writer.join().unwrap();
+    readers.into_iter().for_each(|t| t.join().unwrap());
+}
+
 #[test]
 fn an_operation_passes_on_what_was_done_before_it() {
-    struct Shared(UnsafeCell<u64>);
-    // SAFETY: written by the thread that drew 0, read by one that drew more; loom reports it if that is not ordered.
-    unsafe impl Sync for Shared {}
-    // SAFETY: as above.
-    unsafe impl Send for Shared {}
-    for way in [Way::Plain, Way::Funnel] {
-        check(
-            &format!("counter.acquires_and_releases_{way:?}"),
-            TWO,
-            move || {
-                let shared = Arc::new((Counter::new(0), Shared(UnsafeCell::new(0))));
-                shared.0.set_way(way);
-                let theirs = Arc::clone(&shared);
-                let writer = thread::spawn(move || {
-                    // SAFETY: the reader keeps away until the counter has moved.
-                    theirs.1.0.with_mut(|n| unsafe { *n = 5 });
-                    theirs.0.fetch_add(1);
-                });
-                let theirs = Arc::clone(&shared);
-                let reader = thread::spawn(move || {
-                    if theirs.0.fetch_add(10) % 10 == 1 {
-                        // SAFETY: the writer's addition came before, and its write before that.
-                        assert_eq!(theirs.1.0.with(|n| unsafe { *n }), 5);
-                    }
-                });
-                writer.join().unwrap();
-                reader.join().unwrap();
-            },
-        );
+    let one = |counter: &Counter| _ = counter.fetch_add(1);
+    let ten = |counter: &Counter| counter.fetch_add(10) % 10 == 1;
+    let pairs: [(&str, Way, fn(&Counter), fn(&Counter) -> bool); 7] = [
+        ("plain", Way::Plain, one, ten),
+        ("funnel", Way::Funnel, one, ten),
+        ("load", Way::Plain, one, |counter| counter.load() == 1),
+        (
+            "swap",
+            Way::Plain,
+            |counter| _ = counter.swap(1),
+            |counter| counter.swap(2) == 1,
+        ),
+        (
+            "limit",
+            Way::Plain,
+            |counter| _ = counter.fetch_add_if_below(1, 99),
+            |counter| counter.fetch_add_if_below(10, 99) == Ok(1),
+        ),
+        ("refusal", Way::Plain, one, |counter| {
+            counter.fetch_add_if_below(1, 1) == Err(1)
+        }),
+        (
+            "past_the_funnel",
+            Way::Funnel,
+            |counter| _ = counter.fetch_add(1 << 20),
+            |counter| counter.fetch_add(1 << 21) == 1 << 20,
+        ),
+    ];
+    for (name, way, put, get) in pairs {
+        check(&format!("counter.passes_on_{name}"), TWO, move || {
+            publishes(way, 1, put, get)
+        });
     }
 }
 
 #[test]
 fn a_batch_passes_on_what_its_other_members_did_before() {
-    struct Shared(UnsafeCell<u64>);
-    // SAFETY: as in the model above.
-    unsafe impl Sync for Shared {}
-    // SAFETY: as above.
-    unsafe impl Send for Shared {}
-    check("counter.batch_acquires_and_releases", THREE, || {
-        let shared = Arc::new((Counter::new(0), Shared(UnsafeCell::new(0))));
-        shared.0.set_way(Way::Funnel);
-        let theirs = Arc::clone(&shared);
-        let writer = thread::spawn(move || {
-            // SAFETY: as in the model above.
-            theirs.1.0.with_mut(|n| unsafe { *n = 5 });
-            theirs.0.fetch_add(1);
-        });
-        let others: Vec<_> = (0..2)
-            .map(|_| {
-                let theirs = Arc::clone(&shared);
-                thread::spawn(move || {
-                    if theirs.0.fetch_add(10) % 10 == 1 {
-                        // SAFETY: as in the model above.
-                        assert_eq!(theirs.1.0.with(|n| unsafe { *n }), 5);
-                    }
-                })
-            })
-            .collect();
-        writer.join().unwrap();
-        others.into_iter().for_each(|t| t.join().unwrap());
+    let bounds = Bounds { quick: 2, ..THREE };
+    check("counter.batch_passes_on", bounds, || {
+        publishes(
+            Way::Funnel,
+            2,
+            |counter| _ = counter.fetch_add(1),
+            |counter| counter.fetch_add(10) % 10 == 1,
+        );
     });
 }
 

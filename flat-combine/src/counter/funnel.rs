@@ -31,18 +31,18 @@
 //! | `word` fetch_add | AcqRel | Release: the Acquire of the leader's swap: what a member did before; Acquire: the Release of the swap that opened the slot: its fields |
 //! | `word` swap | AcqRel | both of the above |
 //! | counter `fetch_add` | AcqRel | itself: operations on one counter are ordered, whichever way they came |
-//! | `base`, `left` stores | Relaxed | published by `ready` |
+//! | `left` store | Relaxed | published by `ready`, like `base` |
 //! | `left` fetch_sub | AcqRel | itself: the last member out comes after the reads of the others; `free` tells the leader |
 
 use super::flag::{Bed, Flag};
+use std::mem;
 use sync_base::CachePadded;
 use sync_base::atomic::{AtomicU32, AtomicU64, Ordering};
+use sync_base::cell::UnsafeCell;
 
 const MODEL: bool = cfg!(any(loom, shuttle));
 /// Batches of one aggregator that may wait for slow members; two under a model, so that it reaches the shortage.
 const SLOTS: usize = if MODEL { 2 } else { 16 };
-/// Leader of the first batch: nothing to wait for.
-const NO_SLOT: u32 = u32::MAX;
 
 const SLOT_BITS: u32 = 4;
 const COUNT_BITS: u32 = 20;
@@ -84,12 +84,12 @@ struct Batch {
     ready: Flag,
     /// Every member has read it.
     free: Flag,
-    /// What the counter was before the batch.
-    base: AtomicU64,
+    /// What the counter was before the batch: written by the leader before `ready`, read by members after it.
+    base: UnsafeCell<u64>,
     /// Members that have not read the result.
     left: AtomicU32,
-    /// The slot of the batch before.
-    before: AtomicU32,
+    /// The slot of the batch before: written by its leader before it opens this one, read by this one's leader.
+    before: UnsafeCell<Option<usize>>,
 }
 
 #[derive(Debug)]
@@ -97,16 +97,23 @@ struct Aggregator {
     word: CachePadded<AtomicU64>,
     batches: Box<[CachePadded<Batch>]>,
     bed: Bed,
-    /// Written by the leader whose turn it is.
-    closed: AtomicU64,
-    joined: AtomicU64,
+    /// A1: touched by the leader whose turn it is.
+    since_report: UnsafeCell<Report>,
 }
+
+// SAFETY: the cells are numbers, and each is written by one thread at a time, ordered before whoever reads it: `base`
+// by `ready`, `before` by the swap that opens the slot, `since_report` by A1.
+unsafe impl Sync for Aggregator {}
 
 /// What a leader saw of its aggregator: batches closed and operations in them since the last report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Report {
     pub(super) batches: u64,
     pub(super) ops: u64,
+}
+
+impl Report {
+    const NONE: Self = Self { batches: 0, ops: 0 };
 }
 
 const REPORT_EVERY: u64 = 64;
@@ -142,9 +149,9 @@ impl Aggregator {
             CachePadded::new(Batch {
                 ready: Flag::raised(),
                 free: Flag::raised(),
-                base: AtomicU64::new(0),
+                base: UnsafeCell::new(0),
                 left: AtomicU32::new(0),
-                before: AtomicU32::new(NO_SLOT),
+                before: UnsafeCell::new(None),
             })
         };
         let batches: Box<[_]> = (0..SLOTS).map(|_| batch()).collect();
@@ -153,8 +160,7 @@ impl Aggregator {
             word: CachePadded::new(AtomicU64::new(Word::opening(0).0)),
             batches,
             bed: Bed::new(),
-            closed: AtomicU64::new(0),
-            joined: AtomicU64::new(0),
+            since_report: UnsafeCell::new(Report::NONE),
         }
     }
 
@@ -171,8 +177,8 @@ impl Aggregator {
         }
         let batch = &self.batches[joined.slot()];
         batch.ready.wait(&self.bed);
-        // Relaxed: `ready` published it.
-        let base = batch.base.load(Ordering::Relaxed);
+        // SAFETY: `ready` published it, and the slot is not reused before this thread has counted itself out.
+        let base = batch.base.with(|base| unsafe { *base });
         // AcqRel: pairs with itself; the last one out comes after every other member's reads.
         if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             batch.free.raise(&self.bed);
@@ -183,15 +189,16 @@ impl Aggregator {
     /// Closes the open batch, whose slot is `mine`, and carries it to the counter.
     fn lead(&self, counter: &AtomicU64, mine: usize, report: impl FnOnce(Report)) -> u64 {
         let batch = &self.batches[mine];
-        // Relaxed: written before the swap that opened the slot, which this operation has acquired.
-        let before = batch.before.load(Ordering::Relaxed);
-        if before != NO_SLOT {
-            self.batches[before as usize].ready.wait(&self.bed);
+        // SAFETY: written before the swap that opened the slot, which this operation has acquired.
+        if let Some(before) = batch.before.with(|before| unsafe { *before }) {
+            self.batches[before].ready.wait(&self.bed);
         }
         let next = self.free_slot(mine);
         self.batches[next].ready.lower();
-        // Relaxed: published by the swap below, like the flag.
-        self.batches[next].before.store(mine as u32, Ordering::Relaxed);
+        // SAFETY: A2: the slot is free, so this leader alone reaches it; the swap below publishes it, like the flag.
+        self.batches[next]
+            .before
+            .with_mut(|before| unsafe { *before = Some(mine) });
         // AcqRel: pairs with the fetch_add in `add`; publishes the next slot, and takes in what the members did before.
         let closed = Word(self.word.swap(Word::opening(next).0, Ordering::AcqRel));
         // AcqRel: pairs with every addition to the counter, direct or by another leader.
@@ -201,8 +208,8 @@ impl Aggregator {
             batch.free.lower();
             // Relaxed: published by `ready`.
             batch.left.store(closed.count() - 1, Ordering::Relaxed);
-            // Relaxed: as above.
-            batch.base.store(base, Ordering::Relaxed);
+            // SAFETY: as `left`: members read it after `ready`.
+            batch.base.with_mut(|at| unsafe { *at = base });
         }
         batch.ready.raise(&self.bed);
         if let Some(due) = due {
@@ -225,20 +232,13 @@ impl Aggregator {
 
     /// Counts a closed batch; the figures of the last ones when enough have come together.
     fn account(&self, count: u32) -> Option<Report> {
-        // Relaxed: A1: written by one leader at a time, each after the one before.
-        let closed = self.closed.load(Ordering::Relaxed) + 1;
-        // Relaxed: as above.
-        let joined = self.joined.load(Ordering::Relaxed) + u64::from(count);
-        let due = (closed >= REPORT_EVERY).then_some(Report {
-            batches: closed,
-            ops: joined,
-        });
-        let (closed, joined) = if due.is_some() { (0, 0) } else { (closed, joined) };
-        // Relaxed: as above.
-        self.closed.store(closed, Ordering::Relaxed);
-        // Relaxed: as above.
-        self.joined.store(joined, Ordering::Relaxed);
-        due
+        self.since_report.with_mut(|since| {
+            // SAFETY: A1: this leader has waited for the one before, and the next waits for its `ready`.
+            let since = unsafe { &mut *since };
+            since.batches += 1;
+            since.ops += u64::from(count);
+            (since.batches >= REPORT_EVERY).then(|| mem::replace(since, Report::NONE))
+        })
     }
 }
 

@@ -294,7 +294,7 @@ impl Counter {
         let Ok(mut policy) = self.adapting.policy.try_lock() else {
             return;
         };
-        if policy.plain_sample(thread_number(), contended, now_ns()) {
+        if policy.plain_sample(thread_number(), contended, now_ns) {
             self.switch(true, 0);
         }
     }

@@ -6,10 +6,10 @@
 //! next one twice as far off.
 
 /// A thread samples once in so many operations.
-pub(super) const SAMPLE_EVERY: u32 = 256;
-const WINDOW: u32 = 32;
+pub(super) const SAMPLE_EVERY: u32 = 2_048;
+const WINDOW: u32 = 16;
 /// Contended samples of a window for which a trial is worth making.
-const CONTENDED: u32 = 24;
+const CONTENDED: u32 = 12;
 /// Threads in a window below which no funnel was ever seen to pay.
 const THREADS: u32 = 4;
 const TRIAL_OPS: u64 = 8_192;
@@ -51,10 +51,11 @@ impl Policy {
         }
     }
 
-    /// Takes in one sample of the plain way; true when a funnel is worth a trial now.
-    pub(super) fn plain_sample(&mut self, thread: u64, contended: bool, now_ns: u64) -> bool {
+    /// Takes in one sample of the plain way; true when a funnel is worth a trial now. Looks at the clock when a window
+    /// begins and when it leads to a trial.
+    pub(super) fn plain_sample(&mut self, thread: u64, contended: bool, now_ns: impl Fn() -> u64) -> bool {
         if self.samples == 0 {
-            (self.contended, self.threads, self.began_ns) = (0, 0, now_ns);
+            (self.contended, self.threads, self.began_ns) = (0, 0, now_ns());
         }
         self.samples += 1;
         self.contended += u32::from(contended);
@@ -68,6 +69,7 @@ impl Policy {
             self.hold_off = self.hold_off.saturating_sub(1);
             return false;
         }
+        let now_ns = now_ns();
         self.plain_rate = rate(
             u64::from(WINDOW - 1) * u64::from(SAMPLE_EVERY),
             self.began_ns,
@@ -118,7 +120,7 @@ mod tests {
         for window in 1..=limit {
             for sample in 0..u64::from(WINDOW) {
                 let now = (u64::from(window) * u64::from(WINDOW) + sample) * 31_250;
-                if policy.plain_sample(sample % threads, contended, now) {
+                if policy.plain_sample(sample % threads, contended, || now) {
                     return Some(window);
                 }
             }
@@ -139,7 +141,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..5 {
             waits.push(windows_until_trial(&mut policy, 16, true, 1_000).unwrap());
-            // The plain way did 31 * 256 operations in under a millisecond; this trial takes ten seconds.
+            // The plain way did its window in under a millisecond; this trial takes ten seconds.
             assert!(policy.funnel_report(TRIAL_OPS / 8, TRIAL_OPS, u64::MAX / 2));
             policy.restart();
         }

@@ -22,7 +22,6 @@
 #![cfg_attr(loom, allow(clippy::modulo_one))]
 
 use std::ptr;
-use sync_base::CachePadded;
 use sync_base::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Cells to a line of 128 bytes; one under loom, so that a model reaches the lengthening with two counters.
@@ -30,13 +29,17 @@ const LINE: usize = if cfg!(loom) { 1 } else { 16 };
 /// Lines of the first array.
 const FIRST: usize = if cfg!(loom) { 1 } else { 4 };
 
-/// Cells that share cache lines with nothing but cells of the same thread.
+/// Cells that share cache lines with nothing but cells of the same thread. Lines follow each other without a gap, so
+/// that the owner finds a cell by one addition.
 #[derive(Debug)]
-pub(super) struct Line(CachePadded<[AtomicU64; LINE]>);
+#[cfg_attr(not(any(loom, shuttle)), repr(align(128)))]
+pub(super) struct Line([AtomicU64; LINE]);
+
+const _: () = assert!(size_of::<Line>() == LINE * size_of::<AtomicU64>());
 
 impl Line {
     fn new() -> Self {
-        Self(CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))))
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
     }
 }
 
@@ -96,7 +99,7 @@ impl Block {
         // SAFETY: just made, or found longer than `id` and so not null; I3.
         let lines = unsafe { &(*array).lines };
         Owned {
-            lines: lines.as_ptr(),
+            first: lines.as_ptr().cast(),
             cells: lines.len() * LINE,
         }
     }
@@ -138,13 +141,13 @@ fn cell(lines: &[Line], id: usize) -> &AtomicU64 {
 /// The owner's pointer to its cells; empty until the thread has a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owned {
-    lines: *const Line,
+    first: *const AtomicU64,
     cells: usize,
 }
 
 impl Owned {
     pub(super) const NONE: Self = Self {
-        lines: ptr::null(),
+        first: ptr::null(),
         cells: 0,
     };
 
@@ -158,7 +161,7 @@ impl Owned {
             return false;
         }
         // SAFETY: I3: the array lives as long as the block, and `id` is within it by the test above.
-        let cell = unsafe { &(&(*self.lines.add(id / LINE)).0)[id % LINE] };
+        let cell = unsafe { &*self.first.add(id) };
         // Relaxed: I1: this thread alone writes the cell, so load and store need not be one step.
         let value = cell.load(Ordering::Relaxed).wrapping_add(delta);
         // Relaxed: one number, published to nobody.
