@@ -84,46 +84,47 @@ fn count(counter: &Counter, op: &Count) -> Result<u64, u64> {
     }
 }
 
+const SCRIPTS: [&[Count]; 4] = [
+    &[
+        Count::Add(1),
+        Count::Add(2),
+        Count::Load,
+        Count::Add(4),
+        Count::CheckedSub(3),
+        Count::Add(1),
+    ],
+    &[
+        Count::Add(u64::MAX),
+        Count::IfBelow(2, 3),
+        Count::Add(1),
+        Count::Load,
+        Count::IfBelow(1, 2),
+        Count::Add(8),
+    ],
+    &[
+        Count::IfBelow(3, 3),
+        Count::Add(1 << 20),
+        Count::CheckedSub(1 << 20),
+        Count::Add(1),
+        Count::Load,
+        Count::Add(5),
+    ],
+    &[
+        Count::Add(7),
+        Count::Load,
+        Count::CheckedSub(9),
+        Count::Add(7),
+        Count::IfBelow(1, 9),
+        Count::Load,
+    ],
+];
+
 #[test]
 fn c2_counter_is_linearizable_across_switches() {
-    let scripts: [&[Count]; 4] = [
-        &[
-            Count::Add(1),
-            Count::Add(2),
-            Count::Load,
-            Count::Add(4),
-            Count::CheckedSub(3),
-            Count::Add(1),
-        ],
-        &[
-            Count::Add(u64::MAX),
-            Count::IfBelow(2, 3),
-            Count::Add(1),
-            Count::Load,
-            Count::IfBelow(1, 2),
-            Count::Add(8),
-        ],
-        &[
-            Count::IfBelow(3, 3),
-            Count::Add(1 << 20),
-            Count::CheckedSub(1 << 20),
-            Count::Add(1),
-            Count::Load,
-            Count::Add(5),
-        ],
-        &[
-            Count::Add(7),
-            Count::Load,
-            Count::CheckedSub(9),
-            Count::Add(7),
-            Count::IfBelow(1, 9),
-            Count::Load,
-        ],
-    ];
     check("counter.linearizable", 400, move || {
         let counter = Arc::new(Counter::new(0));
         let history = History::new(CountSpec(0));
-        let threads: Vec<_> = scripts
+        let threads: Vec<_> = SCRIPTS
             .iter()
             .enumerate()
             .map(|(me, script)| {
