@@ -78,8 +78,8 @@ pub enum Combining {
 ///
 /// ```
 /// use flat_combine::Combiner;
-/// let words = Combiner::new(Vec::new());
 /// let here = String::from("borrowed from the caller's stack");
+/// let words = Combiner::new(Vec::new());
 /// std::thread::scope(|scope| {
 ///     for _ in 0..4 {
 ///         scope.spawn(|| words.with(|list| list.push(here.as_str())));
