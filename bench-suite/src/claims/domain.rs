@@ -56,6 +56,14 @@ fn pin(task: &Task<'_>, threads: usize) -> Result<Row, Invalid> {
     let mut contest = Contest::new(task);
     contest.ours("sync-base", threads, move |w| {
         check(w, &|n| {
+            (0..n).fold(0, |sum, _| {
+                let _guard = Domain::global().pin();
+                sum + read(black_box(root))
+            })
+        })
+    });
+    contest.ours("sync-base, domain in a field", threads, move |w| {
+        check(w, &|n| {
             let domain = black_box(Domain::global());
             (0..n).fold(0, |sum, _| {
                 let _guard = domain.pin();

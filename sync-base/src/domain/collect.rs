@@ -115,7 +115,7 @@ impl Core {
             })
         };
         record.open_bytes.set(bytes);
-        if count >= core.batch() || bytes >= core.batch_bytes() {
+        if count >= core.batch() || core.is_heavy(bytes) {
             // SAFETY: the caller owns the record.
             unsafe { core.turn(record) };
         }

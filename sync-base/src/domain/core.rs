@@ -51,7 +51,7 @@ impl Settings {
     pub(super) const DEFAULT: Self = Self {
         garbage_limit: 64 << 20,
         stall_wait: Duration::from_millis(100),
-        batch: 64,
+        batch: 128,
         immortal: false,
     };
 }
@@ -122,10 +122,11 @@ impl Core {
         self.settings.batch.max(self.live.get())
     }
 
-    /// Bytes in a bag before it is sealed: all open bags together stay within a sixteenth of the limit.
-    pub(super) fn batch_bytes(&self) -> usize {
+    /// Whether a bag of `bytes` is sealed early: all open bags together stay within a sixteenth of the limit.
+    #[inline]
+    pub(super) fn is_heavy(&self, bytes: usize) -> bool {
         let live = self.live.get().max(4);
-        (self.settings.garbage_limit / (16 * live)).max(1)
+        bytes.saturating_mul(16 * live) >= self.settings.garbage_limit
     }
 
     pub(super) fn add_handle(&self) {

@@ -11,7 +11,8 @@ use std::time::Duration;
 /// Where readers are known and garbage waits for them.
 ///
 /// A value: give a structure its own to bound what its readers can hold back, or share [`Domain::global`]. Clones name
-/// the same domain. When the last handle and [`Reader`] is dropped, all garbage is freed.
+/// the same domain. When the last handle and [`Reader`] is dropped, all garbage is freed; what a thread that is just ending
+/// has in hand, by that thread a moment later.
 #[derive(Debug)]
 pub struct Domain {
     core: *const Core,
@@ -115,7 +116,7 @@ impl Domain {
 
     /// Hands over an unlinked object to be freed by `reclaim(ptr)` once no reader can hold it.
     ///
-    /// Amortised constant time; every so often (each 64 objects, more where many threads read) it runs a heavy barrier,
+    /// Amortised constant time; every so often (each 128 objects, more where many threads read) it runs a heavy barrier,
     /// scans the readers and frees some batches. Inside a guard of the calling thread that part waits for the guard to
     /// end. `bytes` counts towards the garbage limit. `reclaim` may itself retire. It should not panic: if it does, the
     /// panic comes out of whatever call happened to free it, and everything else is still freed later.
@@ -262,7 +263,7 @@ impl Builder {
         self
     }
 
-    /// Objects gathered before a thread tries to free some; 64 unless set, and never fewer than the live records.
+    /// Objects gathered before a thread tries to free some; 128 unless set, and never fewer than the live records.
     #[must_use]
     pub fn batch(mut self, objects: usize) -> Self {
         self.settings.batch = objects.max(1);

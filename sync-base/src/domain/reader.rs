@@ -48,7 +48,7 @@ impl Reader {
         // SAFETY: the record is this reader's, and lives as long as the core, which `domain` keeps alive.
         let record = unsafe { &*self.record };
         // Relaxed: written by the reader's own thread, or by one it has moved from.
-        if record.thread.load(Ordering::Relaxed) != super::thread_id::current() {
+        if !super::thread_id::is_mine(record.thread.load(Ordering::Relaxed)) {
             move_here(record);
         }
         Guard::enter(record)

@@ -13,6 +13,12 @@ mod shipped {
         if id == 0 { ask() } else { id }
     }
 
+    /// Whether `id` is the calling thread's; false if it has not asked for its own yet.
+    #[inline(always)]
+    pub(in super::super) fn is_mine(id: u32) -> bool {
+        ID.with(Cell::get) == id
+    }
+
     #[cold]
     fn ask() -> u32 {
         // SAFETY: takes nothing, cannot fail.
@@ -46,6 +52,10 @@ mod shipped {
     pub(in super::super) fn current() -> u32 {
         use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
         BuildHasherDefault::<DefaultHasher>::default().hash_one(crate::thread::current().id()) as u32 | 1
+    }
+
+    pub(in super::super) fn is_mine(id: u32) -> bool {
+        current() == id
     }
 
     pub(in super::super) fn name(_id: u32) -> Option<String> {
