@@ -30,9 +30,9 @@
 //! (and the reverse, when it is closed) it reads as not open and is not given out, as on Linux.
 //!
 //! [`FdTable::insert`] takes the lowest free number *of a run of 64* at one moment, and over the whole table no number below
-//! the one it returns was free throughout the call. So taking and giving back numbers is linearizable while at most 64 are
-//! involved, and a thread alone always gets exactly what POSIX says. [`FdTable::len`] and [`Pinned::iter`] are weakly
-//! consistent.
+//! the one it returns was free throughout the call; the one exception is stated there. Taking and giving back numbers is
+//! linearizable within a run of 64 that does not fill up, and a thread alone always gets exactly what POSIX says.
+//! [`FdTable::len`] and [`Pinned::iter`] are weakly consistent.
 //!
 //! # When not to use it
 //! One thread only: `Vec<Option<T>>`. Nobody looks up, everybody inserts and removes: a mutex around a vector is simpler, and

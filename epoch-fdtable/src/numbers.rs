@@ -6,26 +6,28 @@
 //!
 //! # Invariants
 //! - I1: a number has one owner from the read-modify-write that set its bit to the one that clears it.
-//! - I2: a marked word was full at some moment after every release from it that had *returned* when it was marked; a
-//!   releaser that finds its word full reopens it before it returns. So a scan skips a word only if the word was full
-//!   during the scan or a release from it is still running.
+//! - I2: a mark was set on a word seen full, and the release that ends that fullness removes it before it returns, as
+//!   does every later release from the word that finds the mark. So a scan passes over a word only if it was full at
+//!   some moment of the scan, or while a release that found it full is still running.
 //! - I3: an open word promises nothing; whoever finds it full marks it.
 //!
 //! Why I2 holds: a marker reads the group word, then sees the bitmap word full, then compare-exchanges the group word
-//! it read. A releaser clears its bit, then moves the group's version. If the move comes before the marker's read, the
-//! marker sees the clear; if it comes between, the compare-exchange fails; if it comes after, it removes the mark.
-//! Without the version the move could be invisible (the mark not set yet) and a stale mark would outlive the release.
+//! it read. A releaser that ends the fullness clears its bit, then moves the group's version. If the move comes before
+//! the marker's read, the marker sees the clear; if it comes between, the compare-exchange fails; if it comes after, it
+//! removes the mark. Without the version the move could be invisible (the mark not set yet) and a stale mark would
+//! outlive the release.
 //!
 //! # Linearization points
 //! Taking: the compare-exchange (`lowest`, `any`) or fetch-or (`at`) that sets the bit. Releasing: the fetch-and.
-//! Within one word `lowest` is exactly the lowest free number at its linearization point. Across words, no number
-//! below the one it returns was free during the whole call: releases that run beside it may or may not be seen.
+//! Within one word that does not fill up, `lowest` is exactly the lowest free number at its linearization point. Across
+//! words, no number below the one it returns was free during the whole call, except in a word from which a release that
+//! found it full was running beside the call while a third thread was just marking it (I2).
 //!
 //! # Orderings
 //! | access | order | pairs with |
 //! |---|---|---|
 //! | bit set (compare-exchange, fetch-or) | Acquire | the Release that cleared it: the last owner's slot and generation |
-//! | bit clear | Release | that Acquire; and the marker's Acquire of the group, through the version |
+//! | bit clear | AcqRel | that Acquire; the marker's Acquire of the group, through the version; and earlier clears: a mark they left is seen |
 //! | version move | Release | the marker's Acquire: the clear that came before |
 //! | group load of a marker | Acquire | that Release |
 //! | marker's compare-exchange | Relaxed | publishes nothing; continues the release sequence of the move it read |
@@ -207,11 +209,14 @@ impl Numbers {
     pub(crate) fn release(&self, pages: &Pages, number: u32) {
         let (word, bit) = (number / WORD_BITS, number % WORD_BITS);
         let page = pages.page_or_grow(number);
-        // Release: pairs with the Acquire in `take_in` and `at`; the next owner sees the empty slot and its generation.
-        let before = Taken(page.word(word).fetch_and(!Taken::mask(bit), Ordering::Release));
+        // AcqRel: the Release pairs with the Acquire in `take_in` and `at`: the next owner sees the empty slot and its
+        // generation. The Acquire pairs with the Release of earlier clears here: a mark set before them is seen below.
+        let before = Taken(page.word(word).fetch_and(!Taken::mask(bit), Ordering::AcqRel));
         debug_assert!(before.has(bit), "I1: released a number that nobody owns");
         MEMORY.with(|m| m.word.set((self.id, word, before.without(bit))));
-        if before.is_full() {
+        // Relaxed: the Acquire above orders it; I2 needs no more.
+        let group = Group(self.groups[(word / GROUP_WORDS) as usize].load(Ordering::Relaxed));
+        if before.is_full() || group.is_full(word % GROUP_WORDS) {
             self.reopen(word);
         }
     }

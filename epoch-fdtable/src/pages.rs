@@ -35,9 +35,8 @@ pub(crate) struct Page {
     words: [CachePadded<AtomicU64>; PAGE_WORDS as usize],
 }
 
-sync_base::global! {
-    static ABSENT: Page = Page::new();
-}
+#[cfg(not(any(loom, shuttle)))]
+static ABSENT: Page = Page::new();
 
 impl Page {
     #[cfg(not(loom))]
@@ -56,10 +55,6 @@ impl Page {
             generations: std::array::from_fn(|_| AtomicU64::new(0)),
             words: std::array::from_fn(|_| CachePadded::new(AtomicU64::new(0))),
         }
-    }
-
-    fn as_ptr(&self) -> *mut Page {
-        ptr::from_ref(self).cast_mut()
     }
 
     /// The slot of a number that falls in this page.
@@ -82,6 +77,9 @@ impl Page {
 /// The top level.
 pub(crate) struct Pages {
     top: Box<[AtomicPtr<Page>]>,
+    /// A model ends its statics before its last threads, so there each table has an absent page of its own.
+    #[cfg(any(loom, shuttle))]
+    absent: Box<Page>,
 }
 
 // The top level is shared by reference alone and its pages hold only atomics; `AtomicPtr` makes both automatic.
@@ -93,8 +91,30 @@ const _: fn() = || {
 impl Pages {
     /// Makes room for `numbers` numbers, with no page yet.
     pub(crate) fn new(numbers: u32) -> Self {
-        let top = (0..numbers.div_ceil(PAGE_SLOTS)).map(|_| AtomicPtr::new(ABSENT.as_ptr()));
-        Self { top: top.collect() }
+        #[cfg(not(any(loom, shuttle)))]
+        let at = ptr::from_ref(&ABSENT);
+        #[cfg(any(loom, shuttle))]
+        let absent = Box::new(Page::new());
+        #[cfg(any(loom, shuttle))]
+        let at = ptr::from_ref(&*absent);
+        let top = (0..numbers.div_ceil(PAGE_SLOTS)).map(|_| AtomicPtr::new(at.cast_mut()));
+        Self {
+            top: top.collect(),
+            #[cfg(any(loom, shuttle))]
+            absent,
+        }
+    }
+
+    /// The absent page, which nobody writes to.
+    #[cfg(not(any(loom, shuttle)))]
+    fn absent(&self) -> *mut Page {
+        ptr::from_ref(&ABSENT).cast_mut()
+    }
+
+    /// The absent page, which nobody writes to.
+    #[cfg(any(loom, shuttle))]
+    fn absent(&self) -> *mut Page {
+        ptr::from_ref(&*self.absent).cast_mut()
     }
 
     /// How many bitmap words the top level has room for.
@@ -118,7 +138,7 @@ impl Pages {
         // Acquire: pairs with the Release in `Pages::grow`; publishes the page's contents.
         let page = entry.load(Ordering::Acquire);
         // SAFETY: I1: never null, and the page lives as long as `self`.
-        (page != ABSENT.as_ptr()).then(|| unsafe { &*page })
+        (page != self.absent()).then(|| unsafe { &*page })
     }
 
     /// The page of a number below the end, made if absent. Lock-free; allocates once a page.
@@ -134,7 +154,7 @@ impl Pages {
         let fresh = Box::into_raw(Box::new(Page::new()));
         // Release: pairs with the Acquire in `slot` and `page`; publishes the fresh page. Acquire on failure: pairs
         // with the Release of the thread that was first; its page is used.
-        let won = self.top[at].compare_exchange(ABSENT.as_ptr(), fresh, Ordering::Release, Ordering::Acquire);
+        let won = self.top[at].compare_exchange(self.absent(), fresh, Ordering::Release, Ordering::Acquire);
         match won {
             // SAFETY: I2: published now, so it lives as long as `self`.
             Ok(_) => unsafe { &*fresh },
@@ -167,10 +187,11 @@ impl fmt::Debug for Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        for entry in &mut self.top {
+        let absent = self.absent();
+        for entry in &self.top {
             // Relaxed: `&mut self` means that every other thread's use is over and ordered before this.
             let page = entry.load(Ordering::Relaxed);
-            if page != ABSENT.as_ptr() {
+            if page != absent {
                 // SAFETY: I2: made by `Box::into_raw` in `grow`, published once, freed here once.
                 drop(unsafe { Box::from_raw(page) });
             }

@@ -1,7 +1,13 @@
 //! The two packed words of the number bitmap, with every bit named.
 
 /// Numbers in one bitmap word. A model shrinks it, so that full words are common.
-pub(crate) const WORD_BITS: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 64 };
+pub(crate) const WORD_BITS: u32 = if cfg!(loom) {
+    2
+} else if cfg!(shuttle) {
+    8
+} else {
+    64
+};
 
 /// Bitmap words under one group word.
 pub(crate) const GROUP_WORDS: u32 = if cfg!(any(loom, shuttle)) { 2 } else { 16 };

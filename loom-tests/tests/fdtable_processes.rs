@@ -112,7 +112,7 @@ fn c11_an_exec_beside_a_flag_change_closes_by_one_or_the_other() {
         });
         let exec = spawn(&processes, |p| p.exec(0).unwrap().total());
         assert!(marker.join().unwrap(), "not marked, so not closed before");
-        let open = processes.pin().get(0, 0).is_some();
-        assert_eq!(exec.join().unwrap() == 0, open);
+        let closed = exec.join().unwrap();
+        assert_eq!(closed == 0, processes.pin().get(0, 0).is_some());
     });
 }

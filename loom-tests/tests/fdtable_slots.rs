@@ -103,21 +103,29 @@ fn c6_the_value_comes_back_only_when_no_reader_holds_it() {
 
 #[test]
 fn c6_a_double_close_is_decided_by_the_slot() {
-    check("fdtable.double_close", Bounds { threads: 4, ..TWO }, || {
-        let table = table(1);
-        let fd = table.insert(Payload::new(7)).unwrap();
-        let third = {
-            let table = Arc::clone(&table);
-            thread::spawn(move || table.insert(Payload::new(8)).unwrap())
-        };
-        let (a, b) = race(&table, move |t| t.close(fd).is_ok(), move |t| t.close(fd).is_ok());
-        assert!(a ^ b, "one of the two closed it");
-        let opened: Handle = third.join().unwrap();
-        // Given back once: two inserts get two numbers.
-        let next = table.insert(Payload::new(9)).unwrap();
-        assert_ne!(next.number(), opened.number());
-        assert_eq!((table.len(), table.with(opened, Payload::get)), (2, Some(8)));
-    });
+    check(
+        "fdtable.double_close",
+        Bounds {
+            threads: 4,
+            quick: 1,
+            deep: 2,
+        },
+        || {
+            let table = table(1);
+            let fd = table.insert(Payload::new(7)).unwrap();
+            let third = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || table.insert(Payload::new(8)).unwrap())
+            };
+            let (a, b) = race(&table, move |t| t.close(fd).is_ok(), move |t| t.close(fd).is_ok());
+            assert!(a ^ b, "one of the two closed it");
+            let opened: Handle = third.join().unwrap();
+            // Given back once: two inserts get two numbers.
+            let next = table.insert(Payload::new(9)).unwrap();
+            assert_ne!(next.number(), opened.number());
+            assert_eq!((table.len(), table.with(opened, Payload::get)), (2, Some(8)));
+        },
+    );
 }
 
 #[test]
@@ -250,8 +258,12 @@ fn c6_a_duplicate_read_beside_its_own_close_is_whole() {
 
 #[test]
 fn c6_two_descriptors_of_one_value_closed_at_once_drop_it_once() {
-    check("fdtable.duplicate_close_against_close", TWO, || {
-        // One of them ends the value at once; what the other retires waits for the table's end.
+    const ONE: Bounds = Bounds {
+        quick: 1,
+        deep: 2,
+        ..TWO
+    };
+    check("fdtable.duplicate_close_against_close", ONE, || {
         let table = table(64);
         let fd = table.insert(Payload::new(7)).unwrap();
         let copy = table.dup(fd).unwrap();

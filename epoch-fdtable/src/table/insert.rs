@@ -13,7 +13,8 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// Opens the lowest free descriptor, as POSIX requires of `open`. Lock-free; allocates the node (and a page at
     /// times); two threads share the cache line that holds the lowest number (claim `fdt.churn.lowest.2t`).
     ///
-    /// No number below the one returned was free during the whole call. See [`insert_any`](Self::insert_any) where the
+    /// No number below the one returned was free during the whole call, with one exception: a number freed meanwhile in a
+    /// run of 64 that two other threads were just filling up and opening again may be passed over. See [`insert_any`](Self::insert_any) where the
     /// number does not matter.
     ///
     /// # Errors

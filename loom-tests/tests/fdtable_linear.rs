@@ -1,0 +1,234 @@
+//! epoch-fdtable's histories under shuttle: what is linearizable, and what `insert` promises beyond one word.
+//!
+//! Two objects, since taking a number and publishing a value are two steps (as on Linux):
+//! - *numbers*: inserts and removes of open descriptors, by their owners, are linearizable to "the lowest free number"
+//!   within one bitmap word that does not fill up (8 numbers under shuttle, 64 as shipped);
+//! - *values*: `put`, `replace`, `remove` and `get` of one number are linearizable to a cell that may be empty, where a
+//!   `put` that returns `Busy` did nothing.
+//!
+//! Across words: no number below the one that `insert` returns was free during the whole call, beside one other thread;
+//! beside two, see the exception in `numbers`.
+#![cfg(shuttle)]
+
+use epoch_fdtable::{Asymmetric, FdError, FdTable, Flags};
+use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use sync_base::{Domain, thread};
+
+const SCHEDULES: usize = 2_000;
+const DEPTH: usize = 3;
+
+fn table(limit: u32) -> Arc<FdTable<u64>> {
+    let domain = Domain::builder().batch(2).build();
+    Arc::new(FdTable::with_reclaim(limit, limit, Asymmetric::new(domain)))
+}
+
+/// Records a history and panics where it cannot be linearized.
+struct History<S: SequentialSpec>(Arc<Mutex<LinearizabilityTester<usize, S>>>)
+where
+    S::Op: Clone + std::fmt::Debug,
+    S::Ret: Clone + std::fmt::Debug;
+
+impl<S> History<S>
+where
+    S: SequentialSpec + Clone + std::fmt::Debug,
+    S::Op: Clone + std::fmt::Debug,
+    S::Ret: Clone + std::fmt::Debug,
+{
+    fn new(spec: S) -> Self {
+        Self(Arc::new(Mutex::new(LinearizabilityTester::new(spec))))
+    }
+
+    fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    fn record(&self, thread: usize, op: S::Op, run: impl FnOnce() -> S::Ret) -> S::Ret {
+        self.0.lock().unwrap().on_invoke(thread, op).unwrap();
+        let ret = run();
+        self.0.lock().unwrap().on_return(thread, ret.clone()).unwrap();
+        ret
+    }
+
+    fn check(&self) {
+        let history = self.0.lock().unwrap();
+        assert!(
+            history.is_consistent(),
+            "no order explains this history: {history:?}"
+        );
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lowest(BTreeSet<u32>);
+
+#[derive(Clone, Debug)]
+enum NumberOp {
+    Insert,
+    Remove(u32),
+}
+
+impl SequentialSpec for Lowest {
+    type Op = NumberOp;
+    type Ret = Option<u32>;
+
+    fn invoke(&mut self, op: &NumberOp) -> Option<u32> {
+        match op {
+            NumberOp::Insert => {
+                let lowest = (0..8).find(|n| !self.0.contains(n))?;
+                self.0.insert(lowest);
+                Some(lowest)
+            }
+            NumberOp::Remove(n) => self.0.remove(n).then_some(*n),
+        }
+    }
+}
+
+fn numbers_are_linearizable(threads: usize) {
+    let history = History::new(Lowest::default());
+    let table = table(8);
+    let workers: Vec<_> = (0..threads)
+        .map(|me| {
+            let (history, table) = (history.share(), Arc::clone(&table));
+            thread::spawn(move || {
+                for round in 0..2 {
+                    let insert = || table.insert(me as u64).ok().map(|fd| fd.number());
+                    let Some(n) = history.record(me, NumberOp::Insert, insert) else {
+                        continue;
+                    };
+                    if round == 0 || me % 2 == 0 {
+                        history.record(me, NumberOp::Remove(n), || table.remove(n).map(|_| n));
+                    }
+                }
+            })
+        })
+        .collect();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    history.check();
+}
+
+#[test]
+fn c6_numbers_of_one_word_are_linearizable_to_the_lowest_free() {
+    shuttle::check_pct(|| numbers_are_linearizable(3), SCHEDULES, DEPTH);
+    shuttle::check_random(|| numbers_are_linearizable(4), SCHEDULES);
+    shuttle::check_random(|| numbers_are_linearizable(5), SCHEDULES / 4);
+}
+
+#[derive(Clone, Debug, Default)]
+struct Cell(Option<u64>);
+
+#[derive(Clone, Debug)]
+enum ValueOp {
+    Put(u64),
+    Replace(u64),
+    Remove,
+    Get,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum ValueRet {
+    Was(Option<u64>),
+    Busy,
+}
+
+impl SequentialSpec for Cell {
+    type Op = ValueOp;
+    type Ret = ValueRet;
+
+    fn invoke(&mut self, op: &ValueOp) -> ValueRet {
+        let was = self.0;
+        match op {
+            ValueOp::Put(value) => self.0 = Some(*value),
+            ValueOp::Replace(value) => self.0 = was.map(|_| *value),
+            ValueOp::Remove => self.0 = None,
+            ValueOp::Get => {}
+        }
+        ValueRet::Was(was)
+    }
+
+    fn is_valid_step(&mut self, op: &ValueOp, ret: &ValueRet) -> bool {
+        // Busy is refused without effect, whatever the state.
+        *ret == ValueRet::Busy && matches!(op, ValueOp::Put(_))
+            || *ret != ValueRet::Busy && self.invoke(op) == *ret
+    }
+}
+
+fn apply(table: &FdTable<u64>, op: &ValueOp) -> ValueRet {
+    match *op {
+        ValueOp::Put(value) => match table.put(0, value, Flags::NONE) {
+            Ok(placed) => ValueRet::Was(placed.replaced.map(|old| *old)),
+            Err(refused) => {
+                assert_eq!(refused.error, FdError::Busy { number: 0 });
+                ValueRet::Busy
+            }
+        },
+        ValueOp::Replace(value) => ValueRet::Was(table.replace(0, value).ok().map(|(_, old)| *old)),
+        ValueOp::Remove => ValueRet::Was(table.remove(0).map(|old| *old)),
+        ValueOp::Get => ValueRet::Was(table.with(0, |value| *value)),
+    }
+}
+
+fn values_are_linearizable(threads: usize) {
+    let history = History::new(Cell::default());
+    let table = table(1);
+    let workers: Vec<_> = (0..threads)
+        .map(|me| {
+            let (history, table) = (history.share(), Arc::clone(&table));
+            thread::spawn(move || {
+                let value = me as u64 * 10;
+                let ops = match me % 3 {
+                    0 => [ValueOp::Put(value + 1), ValueOp::Get, ValueOp::Replace(value + 2)],
+                    1 => [
+                        ValueOp::Replace(value + 1),
+                        ValueOp::Remove,
+                        ValueOp::Put(value + 2),
+                    ],
+                    _ => [ValueOp::Get, ValueOp::Put(value + 1), ValueOp::Remove],
+                };
+                for op in ops {
+                    history.record(me, op.clone(), || apply(&table, &op));
+                }
+            })
+        })
+        .collect();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    history.check();
+}
+
+#[test]
+fn c6_values_of_one_number_are_linearizable() {
+    shuttle::check_pct(|| values_are_linearizable(3), SCHEDULES, DEPTH);
+    shuttle::check_random(|| values_are_linearizable(4), SCHEDULES / 2);
+}
+
+/// One thread frees a low number and takes it again; others fill and empty words beside it.
+fn freed_is_found() {
+    let table = table(24);
+    (0..7).for_each(|n| drop(table.insert(n)));
+    let filler = {
+        let table = Arc::clone(&table);
+        thread::spawn(move || {
+            // Above the first word but for its last number, so that the word becomes full and stops being full.
+            for _ in 0..2 {
+                let fd = table.insert_from(7, 9, Flags::NONE).unwrap();
+                drop(table.remove(fd));
+            }
+        })
+    };
+    for round in 0..3u32 {
+        drop(table.remove(round * 2).unwrap());
+        assert_eq!(
+            table.insert(8).unwrap().number(),
+            round * 2,
+            "free since before the insert began"
+        );
+    }
+    filler.join().unwrap();
+}
+
+#[test]
+fn c6_no_number_below_the_one_returned_was_free_throughout() {
+    shuttle::check_pct(freed_is_found, SCHEDULES, DEPTH);
+    shuttle::check_random(freed_is_found, SCHEDULES);
+}
