@@ -32,8 +32,6 @@ struct Server {
     open: Cell<usize>,
     /// Connections whose receive or send found no buffer or no room, to be tried again.
     paused: RefCell<Vec<Rc<Connection>>>,
-    /// A send has ended since they were last tried: there may be buffers and room now.
-    progress: Cell<bool>,
 }
 
 /// Data to be sent back: in the buffer that it came in, or copied out of it.
@@ -66,7 +64,6 @@ pub(crate) fn serve(listener: OwnedFd, limit: usize) -> io::Result<()> {
         accepted: Cell::new(0),
         open: Cell::new(0),
         paused: RefCell::default(),
-        progress: Cell::new(false),
     });
     let listener = Arc::new(listener);
     let accepting = Rc::new(Cell::new(false));
@@ -75,7 +72,7 @@ pub(crate) fn serve(listener: OwnedFd, limit: usize) -> io::Result<()> {
             accept(&server, &listener, &accepting)?;
         }
         server.ring.wait(1, Duration::from_secs(1))?;
-        if server.progress.take() || server.group.leased() == 0 {
+        if server.group.leased() < usize::from(BUFFERS) {
             for connection in server.paused.take() {
                 send_next(&server, &connection);
                 receive(&server, &connection);
@@ -175,7 +172,6 @@ fn send<B: IoBuf>(
     let send = Send::new(Arc::clone(&connection.socket), piece);
     let submitted = server.ring.submit_with(send, move |(sent, piece)| {
         with.sending.set(false);
-        to.progress.set(true);
         match sent {
             Ok(count) if count < piece.bytes_init() => {
                 let rest = piece.range().start + count..piece.range().end;

@@ -42,10 +42,8 @@ fn refuse_setup(errno: i32) {
     // SAFETY: plain numbers.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
     // SAFETY: the program outlives the call, which copies it.
-    assert_eq!(
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) },
-        0
-    );
+    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) };
+    assert_eq!(done, 0);
 }
 
 fn limit(resource: u32, value: u64) {
@@ -89,7 +87,7 @@ fn e5_kernel_without_io_uring_names_the_version_to_run() {
 #[test]
 fn e5_no_descriptor_left_names_the_limit() {
     in_child("e5_no_descriptor_left_names_the_limit", || {
-        limit(libc::RLIMIT_NOFILE as u32, 3);
+        limit(libc::RLIMIT_NOFILE, 3);
         let told = LocalRing::new().unwrap_err().to_string();
         assert!(told.contains("ulimit -n"), "{told}");
     });
@@ -104,7 +102,7 @@ fn e1_limit_on_locked_memory_names_the_limit_and_plain_buffers_go_on() {
             let ring = LocalRing::new().unwrap();
             let slab = pooled_vec::Slab::new(64, 4096, pooled_vec::AlignedOptions::new()).unwrap();
             // Root is not held to it; then the limit has nothing to say.
-            limit(libc::RLIMIT_MEMLOCK as u32, 4096);
+            limit(libc::RLIMIT_MEMLOCK, 4096);
             match ring.register_slab(slab) {
                 Ok(slab) => assert!(slab.lease().is_some()),
                 Err(error) => assert!(error.to_string().contains("ulimit -l"), "{error}"),

@@ -498,3 +498,46 @@ fn e14_poll_fd_is_a_descriptor_of_the_ring() {
     let ring = ring(2);
     assert!(ring.poll_fd().as_raw_fd() >= 0);
 }
+
+#[test]
+fn e1_registered_buffer_of_another_ring_is_refused_whatever_the_file() {
+    use pooled_vec::{AlignedOptions, Slab};
+    let (one, two) = (ring(2), ring(2));
+    let (file, content) = sample(4096);
+    let slab = Slab::new(2, 4096, AlignedOptions::new()).unwrap();
+    let slab = one.register_slab(slab).unwrap();
+    let fixed = two.register_file(&*file).unwrap();
+    let read = Read::new(fixed, slab.lease().unwrap()).at(0);
+    let Err(rejected) = one.submit(read) else {
+        panic!("the file is the other ring's")
+    };
+    let Err(rejected) = two.submit(rejected.op) else {
+        panic!("the buffer is the other ring's")
+    };
+    assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
+    let (buf, _) = rejected.op.into_parts();
+    let token = one.submit(Read::new(file, buf).at(0)).unwrap();
+    let (read, buf) = one.finish(token, LONG).unwrap();
+    assert_eq!((read, &buf[..]), (Ok(4096), &content[..]));
+    assert_eq!(slab.available(), 1);
+    drop(buf);
+    assert_eq!(slab.available(), 2);
+}
+
+#[test]
+fn d7_any_entry_can_be_carried_and_gives_back_what_it_keeps() {
+    use uring_core::{abi, op::Raw};
+    let ring = ring(2);
+    let (file, content) = sample(64);
+    let mut buf = vec![0u8; 64];
+    let entry = abi::Sqe {
+        addr: buf.as_mut_ptr() as u64,
+        len: 64,
+        ..abi::Sqe::new(abi::code::READ, file.as_raw_fd())
+    };
+    // SAFETY: the vector's block and the file are kept with the operation.
+    let read = unsafe { Raw::new(entry, (buf, Arc::clone(&file))) };
+    let token = ring.submit(read).unwrap();
+    let (outcome, (buf, _)) = ring.finish(token, LONG).unwrap();
+    assert_eq!((outcome.result(), buf), (Ok(64), content));
+}

@@ -63,11 +63,9 @@ unsafe impl<B: IoBufMut, D: IoFd> Operation for Read<B, D> {
     type Output = (Result<usize, Error>, B);
 
     #[inline]
-    fn home(&self) -> Option<u32> {
-        self.fd
-            .target()
-            .home()
-            .or(self.buf.registration().map(|r| r.ring))
+    fn belongs_to(&self, ring: u32) -> bool {
+        let buffer = self.buf.registration();
+        self.fd.target().belongs_to(ring) && buffer.is_none_or(|buffer| buffer.ring == ring)
     }
 
     #[inline]
@@ -145,11 +143,9 @@ unsafe impl<B: IoBuf, D: IoFd> Operation for Write<B, D> {
     type Output = (Result<usize, Error>, B);
 
     #[inline]
-    fn home(&self) -> Option<u32> {
-        self.fd
-            .target()
-            .home()
-            .or(self.buf.registration().map(|r| r.ring))
+    fn belongs_to(&self, ring: u32) -> bool {
+        let buffer = self.buf.registration();
+        self.fd.target().belongs_to(ring) && buffer.is_none_or(|buffer| buffer.ring == ring)
     }
 
     #[inline]

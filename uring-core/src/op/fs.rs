@@ -128,8 +128,8 @@ impl<D: IoFd> Sealed for Fsync<D> {}
 unsafe impl<D: IoFd> Operation for Fsync<D> {
     type Output = Result<(), Error>;
 
-    fn home(&self) -> Option<u32> {
-        self.fd.target().home()
+    fn belongs_to(&self, ring: u32) -> bool {
+        self.fd.target().belongs_to(ring)
     }
 
     fn entry(&mut self) -> Sqe {

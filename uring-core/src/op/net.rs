@@ -49,8 +49,8 @@ fn connection(outcome: Outcome) -> Result<OwnedFd, Error> {
 unsafe impl<D: IoFd> Operation for Accept<D> {
     type Output = Result<OwnedFd, Error>;
 
-    fn home(&self) -> Option<u32> {
-        self.fd.target().home()
+    fn belongs_to(&self, ring: u32) -> bool {
+        self.fd.target().belongs_to(ring)
     }
 
     fn entry(&mut self) -> Sqe {
@@ -157,8 +157,8 @@ impl<D: IoFd> Sealed for Connect<D> {}
 unsafe impl<D: IoFd> Operation for Connect<D> {
     type Output = Result<(), Error>;
 
-    fn home(&self) -> Option<u32> {
-        self.fd.target().home()
+    fn belongs_to(&self, ring: u32) -> bool {
+        self.fd.target().belongs_to(ring)
     }
 
     fn entry(&mut self) -> Sqe {
@@ -215,8 +215,8 @@ impl<B: IoBuf, D: IoFd> Sealed for Send<B, D> {}
 unsafe impl<B: IoBuf, D: IoFd> Operation for Send<B, D> {
     type Output = (Result<usize, Error>, B);
 
-    fn home(&self) -> Option<u32> {
-        self.fd.as_ref().and_then(|fd| fd.target().home())
+    fn belongs_to(&self, ring: u32) -> bool {
+        self.fd.as_ref().is_none_or(|fd| fd.target().belongs_to(ring))
     }
 
     fn entry(&mut self) -> Sqe {
@@ -259,8 +259,8 @@ impl<B: IoBufMut, D: IoFd> Sealed for Recv<B, D> {}
 unsafe impl<B: IoBufMut, D: IoFd> Operation for Recv<B, D> {
     type Output = (Result<usize, Error>, B);
 
-    fn home(&self) -> Option<u32> {
-        self.fd.target().home()
+    fn belongs_to(&self, ring: u32) -> bool {
+        self.fd.target().belongs_to(ring)
     }
 
     fn entry(&mut self) -> Sqe {
@@ -323,8 +323,8 @@ impl<D: IoFd> Sealed for RecvLeased<D> {}
 unsafe impl<D: IoFd> Operation for RecvLeased<D> {
     type Output = Result<Option<Lease>, Error>;
 
-    fn home(&self) -> Option<u32> {
-        Some(self.group.ring())
+    fn belongs_to(&self, ring: u32) -> bool {
+        self.group.ring() == ring && self.fd.target().belongs_to(ring)
     }
 
     fn entry(&mut self) -> Sqe {

@@ -49,8 +49,8 @@ impl<D: IoFd> Sealed for Poll<D> {}
 unsafe impl<D: IoFd> Operation for Poll<D> {
     type Output = Result<i16, Error>;
 
-    fn home(&self) -> Option<u32> {
-        self.fd.target().home()
+    fn belongs_to(&self, ring: u32) -> bool {
+        self.fd.target().belongs_to(ring)
     }
 
     fn entry(&mut self) -> Sqe {

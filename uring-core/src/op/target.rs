@@ -35,10 +35,11 @@ impl Target {
         }
     }
 
-    pub(crate) fn home(self) -> Option<u32> {
+    #[inline]
+    pub(crate) fn belongs_to(self, ring: u32) -> bool {
         match self {
-            Target::Fd(_) => None,
-            Target::Fixed { ring, .. } => Some(ring),
+            Target::Fd(_) => true,
+            Target::Fixed { ring: home, .. } => home == ring,
         }
     }
 }

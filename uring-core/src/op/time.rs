@@ -103,8 +103,8 @@ unsafe impl<O: Operation> Operation for Within<O> {
         2
     };
 
-    fn home(&self) -> Option<u32> {
-        self.op.home()
+    fn belongs_to(&self, ring: u32) -> bool {
+        self.op.belongs_to(ring)
     }
 
     fn entry(&mut self) -> Sqe {

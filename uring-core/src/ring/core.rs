@@ -180,7 +180,7 @@ impl Core {
         if let Err(error) = self.check() {
             return Err((op, cont.map(|c| c.value), error));
         }
-        if op.home().is_some_and(|ring| ring != self.id) {
+        if !op.belongs_to(self.id) {
             return Err((op, cont.map(|c| c.value), Error::of(ErrorKind::InvalidInput)));
         }
         let mut inner = self.state.borrow_mut();

@@ -38,7 +38,7 @@ use std::ops::Deref;
 
 /// A ring that may move from thread to thread, used by one at a time.
 ///
-/// `Send` and not `Sync`:
+/// `d5_ring_is_send_and_not_sync`: it may move, and may not be shared.
 /// ```
 /// fn sendable<T: Send>() {}
 /// sendable::<uring_core::Ring>();

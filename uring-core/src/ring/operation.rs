@@ -63,9 +63,9 @@ pub unsafe trait Operation: sealed::Sealed + Send + Sized + 'static {
     /// Submission entries used: 2 where a second entry is linked behind the first.
     const ENTRIES: u32 = 1;
 
-    /// The ring whose registered files or buffers it uses; no other ring takes it.
-    fn home(&self) -> Option<u32> {
-        None
+    /// Whether the registered files and buffers that it uses are those of the ring of this number; no other ring takes it.
+    fn belongs_to(&self, _ring: u32) -> bool {
+        true
     }
 
     /// Writes the entry. The operation is where it will stay.

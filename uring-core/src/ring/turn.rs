@@ -15,7 +15,10 @@ impl Core {
     /// [`ErrorKind::WouldBlock`] when the kernel takes nothing before completions are reaped; what is queued stays so.
     pub fn flush(&self) -> Result<(), Error> {
         self.check()?;
-        self.state.borrow_mut().flush()
+        let mut inner = self.state.borrow_mut();
+        let flushed = inner.flush();
+        inner.stats.publish();
+        flushed
     }
 
     /// Passes everything queued to the kernel, collects what completed and runs what follows from it (callbacks,
