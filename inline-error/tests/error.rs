@@ -52,19 +52,24 @@ proptest! {
             prop_assert_eq!((error.kind(), error.errno()), (SyscallKind::Io, Some(Errno::EIO)));
         }
     }
+}
 
-    #[test]
-    fn c9_io_error_and_back_keeps_every_errno(number in 1..4096i32) {
+#[test]
+fn c9_io_error_and_back_keeps_every_errno() {
+    for number in 1..4096 {
         let io = io::Error::from_raw_os_error(number);
         let kind = io.kind();
         let ours = SyscallError::from(io);
-        prop_assert_eq!(ours.errno().map(Errno::number), Some(number));
+        assert_eq!(ours.errno().map(Errno::number), Some(number));
         let back = io::Error::from(ours.clone());
-        prop_assert_eq!((back.raw_os_error(), back.kind()), (Some(number), kind));
+        assert_eq!((back.raw_os_error(), back.kind()), (Some(number), kind));
         let told = io::Error::from(ours.context("told"));
-        prop_assert_eq!(told.kind(), kind);
-        prop_assert_eq!(Errno::in_chain(&told).map(Errno::number), Some(number));
-        prop_assert_eq!(SyscallError::from(told).into_raw_io().raw_os_error(), Some(number));
+        assert_eq!(told.kind(), kind);
+        assert_eq!(Errno::in_chain(&told).map(Errno::number), Some(number));
+        assert_eq!(
+            SyscallError::from(told).into_raw_io().raw_os_error(),
+            Some(number)
+        );
     }
 }
 

@@ -123,7 +123,7 @@ fn results_that_cannot_be_written_are_refused_before_the_run() {
     let home = dir();
     let missing = home.path().join("missing/out.json");
     for flag in ["--json", "--report"] {
-        let begun = Instant::now();
+        // Were the file made first, its size would be what is refused.
         let output = run(&["bench", "--size", "1TiB", flag, missing.to_str().unwrap()]);
         refused(&output, &[flag, "no such file or directory", "name a file"]);
         assert!(

@@ -45,11 +45,11 @@ pub(super) fn read(
     let mut blocks = Blocks::new(index, course.blocks);
     let mut settings = course.settings.reader();
     let mut done = Done::default();
-    let cpu = thread_cpu_ns();
+    let (begun, cpu) = (Instant::now(), thread_cpu_ns());
     while !settings.get().stop {
         let number = blocks.next();
         let offset = number * course.block as u64;
-        let begun = Instant::now();
+        let asked = Instant::now();
         // SAFETY: the buffer is this thread's and as long as said; the descriptor is held open by `file`.
         let read = unsafe {
             libc::pread(
@@ -59,7 +59,7 @@ pub(super) fn read(
                 offset as libc::off_t,
             )
         };
-        recorder.record(begun.elapsed().as_nanos() as u64);
+        recorder.record(asked.elapsed().as_nanos() as u64);
         published.reads.add(1);
         let Ok(read) = usize::try_from(read) else {
             let error = std::io::Error::last_os_error();
@@ -71,5 +71,6 @@ pub(super) fn read(
             .map_err(InlineError::boxed)?;
     }
     done.cpu_ns = thread_cpu_ns() - cpu;
+    done.span = Some((begun, Instant::now()));
     Ok(done)
 }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uring_core::buffer::{FixedBuf, IoBufMut, RegisteredSlab};
 use uring_core::op::{FixedFd, IoFd, Read, Target};
 use uring_core::{Error, LocalRing, Options, StatsHandle};
@@ -48,12 +48,13 @@ pub(super) fn read(course: &Course<'_>, index: usize, stats: Sender<StatsHandle>
     course.start.wait();
     let (ring, file, registered, mut done) = set_up?;
     let blocks = Blocks::new(index, course.blocks);
-    let cpu = thread_cpu_ns();
+    let (begun, cpu) = (Instant::now(), thread_cpu_ns());
     let ended = match &registered {
         Some(slab) => Loop::new(&ring, file, slab, blocks).run(course, &mut done),
         None => Loop::new(&ring, file, course.slab, blocks).run(course, &mut done),
     };
     done.cpu_ns = thread_cpu_ns() - cpu;
+    done.span = Some((begun, Instant::now()));
     ended.map_err(InlineError::boxed)?;
     Ok(done)
 }
@@ -65,7 +66,7 @@ fn set_up(
 ) -> Result<(LocalRing, FixedFd, Option<RegisteredSlab>, Done), Failure> {
     pin_to(course.cpus[index % course.cpus.len()]);
     let depth = course.settings.load_full().depth;
-    let ring = LocalRing::with(&Options::new().depth(depth))
+    let ring = LocalRing::with(&Options::new().depth(depth).registered_files(1))
         .map_err(|e| refused(format_args!("{}; `uring probe` tells more", e.message())))?;
     let pinned = course.files.get_cloned(course.file);
     let Some(shared) = pinned else {

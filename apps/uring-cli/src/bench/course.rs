@@ -7,6 +7,7 @@ use inline_error::InlineError;
 use pooled_vec::Slab;
 use rcu_map::RcuCell;
 use std::sync::Barrier;
+use std::time::Instant;
 
 /// What may change while a run goes on; published through an [`RcuCell`], looked at before every batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Done {
     pub checked_in_full: u64,
     /// CPU time of the reader's thread.
     pub cpu_ns: u64,
+    /// When the reader began, and when the last read came back.
+    pub span: Option<(Instant, Instant)>,
     /// The slot under which the file was registered.
     pub slot: Option<u32>,
     /// How the ring was set up.

@@ -197,13 +197,18 @@ fn nameless(dir: &Path) -> io::Result<File> {
                 Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)
             ) =>
         {
-            let path = dir.join(format!(".uring-bench-{}", std::process::id()));
-            let file = options.custom_flags(0).create_new(true).open(&path)?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
+            named_at_first(options.custom_flags(0), dir)
         }
         other => other,
     }
+}
+
+/// Makes a file whose name is gone as soon as it is open.
+fn named_at_first(options: &mut OpenOptions, dir: &Path) -> io::Result<File> {
+    let path = dir.join(format!(".uring-bench-{}", std::process::id()));
+    let file = options.create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 /// Claims the space at once, so that a full disk is known before anything is written.
@@ -260,4 +265,23 @@ fn open_direct(file: &File, fs: FileSystem, block: Bytes) -> Result<File, String
         .read_exact_at(&mut probe, 0)
         .map_err(|e| format!("{} refuses blocks of {block}: {}", fs.name, cause(&e)))?;
     Ok(direct)
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_name_leaves_none_whichever_way_it_was_made() {
+        let home = tempfile::tempdir().unwrap();
+        let made = [
+            nameless(home.path()).unwrap(),
+            named_at_first(OpenOptions::new().read(true).write(true), home.path()).unwrap(),
+        ];
+        for file in made {
+            file.write_all_at(b"x", 4095).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), 4096);
+        }
+        assert!(std::fs::read_dir(home.path()).unwrap().next().is_none());
+    }
 }
