@@ -25,8 +25,9 @@
 
 use crate::block::{self, Block, Chain, Free, Stack, free_all};
 use crate::config::{CLASSES_MAX, Sizes};
-use crate::depot::{Depot, Id, Tag, Tally};
+use crate::depot::{Depot, Id, Tag};
 use crate::shard::Rules;
+use crate::tally::Tally;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
@@ -373,7 +374,7 @@ impl Cache {
         }
         // SAFETY: by the contract.
         if !unsafe { list.push(block, rules.half) } {
-            Tally::count(&depot.tally.refusals);
+            Tally::count(&depot.tally().refusals);
             // SAFETY: the caller's block, for which the pool has no room.
             unsafe { free(block) };
         }

@@ -14,6 +14,7 @@
 use crate::block::Chain;
 use crate::config::{CLASSES_MAX, SHARDS_MAX};
 use crate::shard::{Generation, Held, Refused, Rules, Shard};
+use crate::tally::Tally;
 use std::ptr;
 use sync_base::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use sync_base::cell::UnsafeCell;
@@ -89,36 +90,6 @@ impl Id {
     }
 }
 
-/// What a pool has done since it was made.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) refills: AtomicU64,
-    pub(crate) steals: AtomicU64,
-    pub(crate) spills: AtomicU64,
-    pub(crate) allocations: AtomicU64,
-    pub(crate) refusals: AtomicU64,
-}
-
-impl Tally {
-    pub(crate) fn count(event: &AtomicU64) {
-        // Relaxed: a tally publishes nothing.
-        event.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn reset(&self) {
-        for event in [
-            &self.refills,
-            &self.steals,
-            &self.spills,
-            &self.allocations,
-            &self.refusals,
-        ] {
-            // Relaxed: the shards' opening publishes the new pool.
-            event.store(0, Ordering::Relaxed);
-        }
-    }
-}
-
 // SAFETY: the cell is only read; everything else in a depot is `Sync` by itself.
 unsafe impl Sync for Depot {}
 
@@ -128,7 +99,6 @@ pub(crate) struct Depot {
     shards: UnsafeCell<Box<[CachePadded<Shard>]>>,
     stocked: [[AtomicU64; WORDS]; CLASSES_MAX],
     charged: CachePadded<AtomicUsize>,
-    pub(crate) tally: CachePadded<Tally>,
 }
 
 impl Depot {
@@ -137,7 +107,6 @@ impl Depot {
             shards: UnsafeCell::new((0..shards).map(|_| CachePadded::new(Shard::new())).collect()),
             stocked: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             charged: CachePadded::new(AtomicUsize::new(0)),
-            tally: CachePadded::new(Tally::default()),
         }
     }
 
@@ -183,11 +152,8 @@ impl Depot {
                 self.mark(class, at, false);
             }
             self.uncharge(&held, slack);
-            Tally::count(if at == home {
-                &self.tally.refills
-            } else {
-                &self.tally.steals
-            });
+            let tally = &self.shards()[at].tally;
+            Tally::count(if at == home { &tally.refills } else { &tally.steals });
             return Some(chain);
         }
         None
@@ -212,7 +178,7 @@ impl Depot {
         if unsafe { held.push(class, chain) } {
             self.mark(class, at, true);
         }
-        Tally::count(&self.tally.spills);
+        Tally::count(&self.shards()[at].tally.spills);
         Ok(self.charge(&mut held, want, 0))
     }
 
@@ -254,6 +220,11 @@ impl Depot {
                 }
             }
         }
+    }
+
+    /// The tally of this CPU's shard, for what is done without holding one.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.shards()[home(self.shards().len())].tally
     }
 
     /// Bytes charged now.
@@ -408,7 +379,6 @@ impl Table {
             }
         };
         *generation += 1;
-        depot.tally.reset();
         // Relaxed: the shards' opening publishes the new pool.
         depot.charged.store(0, Ordering::Relaxed);
         for class in &depot.stocked {
@@ -418,6 +388,7 @@ impl Table {
             }
         }
         for shard in depot.shards() {
+            shard.tally.reset();
             // SAFETY: seen free above (or just made), under the lock of `generations`, which every opener takes.
             unsafe { shard.open(Generation(*generation), rules) };
         }

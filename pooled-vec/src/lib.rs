@@ -83,6 +83,7 @@ mod secret;
 mod shard;
 mod shared;
 mod slab;
+mod tally;
 mod vec;
 
 pub use aligned::{ALIGN_DEFAULT, ALIGN_MAX, AlignedBuf, AlignedOptions, Pages};

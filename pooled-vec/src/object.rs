@@ -3,9 +3,10 @@
 use crate::PoolStats;
 use crate::block::{Block, LINK_BYTES};
 use crate::config::{CLASSES_MAX, PER_THREAD_MAX, Sizes};
-use crate::depot::{self, DEPOTS_MAX, Id, Tag, Tally};
+use crate::depot::{self, DEPOTS_MAX, Id, Tag};
 use crate::pool::{self, cpus};
 use crate::shard::Rules;
+use crate::tally::Tally;
 use crate::{BufferError, cache};
 use std::fmt;
 use std::marker::PhantomData;
@@ -137,7 +138,7 @@ impl<T: Send + 'static> ObjectPool<T> {
     #[cold]
     #[inline(never)]
     fn fresh(&self) -> Pooled<T> {
-        Tally::count(&self.id.depot().tally.allocations);
+        Tally::count(&self.id.depot().tally().allocations);
         let node = Box::new(Node {
             links: MaybeUninit::uninit(),
             tag: Tag::new(self.id, 0),

@@ -2,8 +2,9 @@
 
 use crate::block::Block;
 use crate::config::{PoolConfig, SHARDS_MAX};
-use crate::depot::{self, DEPOTS_MAX, Id, Tag, Tally};
+use crate::depot::{self, DEPOTS_MAX, Id, Tag};
 use crate::shard::Rules;
+use crate::tally::Tally;
 use crate::{BufferError, PooledVec, cache};
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -219,7 +220,7 @@ impl Pool {
         }
         let bytes = class.map_or(bytes, |class| self.config.sizes.bytes[class]);
         let mut vec = Vec::new();
-        Tally::count(&self.id.depot().tally.allocations);
+        Tally::count(&self.id.depot().tally().allocations);
         match vec.try_reserve_exact(bytes) {
             Ok(()) => Ok(self.wrap(vec, class.unwrap_or(0))),
             Err(_) => Err(BufferError::AllocationFailed { bytes, errno: 0 }),
@@ -249,7 +250,7 @@ impl Pool {
             .take_all(self.id.generation(), |chain| unsafe { chain.free(free_bytes) });
     }
 
-    /// Reads what the pool has done and holds. Never blocks.
+    /// Reads what the pool has done and holds. Never blocks; O(shards).
     pub fn stats(&self) -> PoolStats {
         stats(self.id, self.config.idle_bytes_max)
     }
@@ -271,7 +272,7 @@ impl Pool {
     #[cold]
     #[inline(never)]
     fn fresh(&self, bytes: usize) -> Vec<u8> {
-        Tally::count(&self.id.depot().tally.allocations);
+        Tally::count(&self.id.depot().tally().allocations);
         Vec::with_capacity(bytes)
     }
 
@@ -343,17 +344,20 @@ pub(crate) fn cpus() -> usize {
 
 pub(crate) fn stats(id: Id, idle_bytes_max: usize) -> PoolStats {
     let depot = id.depot();
-    // Relaxed: tallies, read one by one.
-    let read = |tally: &AtomicU64| tally.load(Ordering::Relaxed);
+    let read = |event: fn(&Tally) -> &AtomicU64| {
+        let events = depot.shards().iter().map(|shard| event(&shard.tally));
+        // Relaxed: tallies, read one by one.
+        events.map(|event| event.load(Ordering::Relaxed)).sum()
+    };
     PoolStats {
         idle_bytes: depot.charged(),
         idle_bytes_max,
         shards: depot.shards().len(),
-        allocations: read(&depot.tally.allocations),
-        refills: read(&depot.tally.refills),
-        steals: read(&depot.tally.steals),
-        spills: read(&depot.tally.spills),
-        refusals: read(&depot.tally.refusals),
+        allocations: read(|tally| &tally.allocations),
+        refills: read(|tally| &tally.refills),
+        steals: read(|tally| &tally.steals),
+        spills: read(|tally| &tally.spills),
+        refusals: read(|tally| &tally.refusals),
     }
 }
 

@@ -34,6 +34,7 @@
 
 use crate::block::{Chain, Free, Stack, free_all};
 use crate::config::{CLASSES_MAX, Sizes};
+use crate::tally::Tally;
 use sync_base::atomic::{AtomicU64, Ordering};
 use sync_base::cell::UnsafeCell;
 
@@ -110,6 +111,7 @@ impl Stock {
 #[derive(Debug)]
 pub(crate) struct Shard {
     word: AtomicU64,
+    pub(crate) tally: Tally,
     stock: UnsafeCell<Stock>,
 }
 
@@ -123,6 +125,7 @@ impl Shard {
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU64::new(FREE),
+            tally: Tally::default(),
             stock: UnsafeCell::new(Stock::EMPTY),
         }
     }
