@@ -24,7 +24,7 @@
 //! |---|---|---|
 //! | stamp `2p + 1`, stored by the producer | Release | the consumer's Acquire load: the value |
 //! | stamp `2(p + slots)`, stored by the consumer | Release | the next lap's producer's Acquire load: the read is over |
-//! | `tail`, `head` | Relaxed | they hand out positions; the stamps hand over the slots |
+//! | `tail`, `head`, moved | Release | Acquire loads of the same index: whoever sees a pop sees the pushes that its thread made before, and the other way round, or it would call the queue empty (full) too early |
 //!
 //! # Linearization points
 //! Push: the exchange of `tail`. Pop: the exchange of `head`. Full: the load of `head`; empty: the load of `tail`. So that
@@ -165,8 +165,8 @@ impl<T> Ring<T> {
     #[inline]
     pub(super) fn try_push(&self, value: T) -> Result<(), PushError<T>> {
         let mut backoff = Backoff::new();
-        // Relaxed: a position; the stamp decides.
-        let mut tail = self.tail.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of whoever moved it; what that thread popped before is seen.
+        let mut tail = self.tail.load(Ordering::Acquire);
         loop {
             if tail & CLOSED != 0 {
                 return Err(PushError::Closed(value));
@@ -174,10 +174,11 @@ impl<T> Ring<T> {
             let position = tail / 2;
             let ahead = self.ahead(position, free(position));
             if ahead == 0 {
-                // Relaxed: it hands out a position; the slot came with its stamp.
+                // Release: pairs with the Acquire loads of the same index, which Acquire on failure is one of; the slot came
+                // with its stamp. Relaxed, where the failure's value is not used.
                 let won =
                     self.tail
-                        .compare_exchange_weak(tail, tail + 2, Ordering::Relaxed, Ordering::Relaxed);
+                        .compare_exchange_weak(tail, tail + 2, Ordering::Release, Ordering::Acquire);
                 match won {
                     Ok(_) => {
                         // SAFETY: R1: this thread moved `tail` over the position of a free slot.
@@ -200,8 +201,8 @@ impl<T> Ring<T> {
     /// Loads an index again; waits a round if it has not moved.
     #[cold]
     fn reload(&self, index: &AtomicUsize, seen: usize, backoff: &mut Backoff) -> usize {
-        // Relaxed: a position; the stamp decides.
-        let now = index.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of whoever moved the index.
+        let now = index.load(Ordering::Acquire);
         if now == seen && backoff.step() == Step::Park {
             // The thread waited for is between two adjacent steps of its push or pop: it needs the processor only.
             thread::yield_now();
@@ -211,29 +212,30 @@ impl<T> Ring<T> {
 
     /// Pushes into a full queue by taking out the oldest value. Others may see the queue one short in between.
     pub(super) fn displace(&self, value: T) -> Displaced<T> {
-        // Relaxed: a position; the stamp decides.
-        let head = self.head.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of whoever moved it; what that thread pushed before is seen.
+        let head = self.head.load(Ordering::Acquire);
         let position = head.wrapping_add(self.slots.len());
         // Relaxed: as above; that it is full is settled by the exchange of `head` below and R5.
         if self.tail.load(Ordering::Relaxed) != free(position) || self.ahead(head, holds(head)) != 0 {
             return Displaced::Retry(value);
         }
         let next = head.wrapping_add(1);
-        // Relaxed: it hands out a position; the slot came with its stamp.
+        // Release: pairs with the Acquire loads of the same index, which Acquire on failure is one of; the slot came
+        // with its stamp. Relaxed, where the failure's value is not used.
         let won = self
             .head
-            .compare_exchange(head, next, Ordering::Relaxed, Ordering::Relaxed);
+            .compare_exchange(head, next, Ordering::Release, Ordering::Relaxed);
         if won.is_err() {
             return Displaced::Retry(value);
         }
         // SAFETY: R2: this thread moved `head` over the position of a filled slot.
         let oldest = unsafe { self.take(head) };
         // Only the owner of this slot can move `tail` beyond `position`; what can come between is a close.
-        // Relaxed: it hands out a position.
+        // Release: pairs with the Acquire loads of `tail`. Relaxed on failure: its value is not used.
         let won = self.tail.compare_exchange(
             free(position),
             free(position) + 2,
-            Ordering::Relaxed,
+            Ordering::Release,
             Ordering::Relaxed,
         );
         if won.is_err() {
@@ -249,9 +251,10 @@ impl<T> Ring<T> {
     #[inline]
     pub(super) fn try_pop(&self) -> Result<T, PopError> {
         let head = self.claim(|head| {
-            // Relaxed: it hands out a position; the slot came with its stamp.
+            // Release: pairs with the Acquire loads of the same index, which Acquire on failure is one of; the slot came
+            // with its stamp. Relaxed, where the failure's value is not used.
             self.head
-                .compare_exchange_weak(head, head.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange_weak(head, head.wrapping_add(1), Ordering::Release, Ordering::Acquire)
         })?;
         // SAFETY: R2: this thread moved `head` over the position of a filled slot.
         let value = unsafe { self.take(head) };
@@ -266,8 +269,8 @@ impl<T> Ring<T> {
     #[inline]
     pub(super) unsafe fn try_pop_alone(&self) -> Result<T, PopError> {
         let head = self.claim(|head| {
-            // Relaxed: this is the only thread that moves it; producers ask it only whether the queue is full.
-            self.head.store(head.wrapping_add(1), Ordering::Relaxed);
+            // Release: pairs with the Acquire loads of `head`; this is the only thread that moves it.
+            self.head.store(head.wrapping_add(1), Ordering::Release);
             Ok(head)
         })?;
         // SAFETY: R2: this thread moved `head` over the position of a filled slot, and nobody else moves it.
@@ -280,8 +283,8 @@ impl<T> Ring<T> {
     #[inline(always)]
     fn claim(&self, step: impl Fn(usize) -> Result<usize, usize>) -> Result<usize, PopError> {
         let mut backoff = Backoff::new();
-        // Relaxed: a position; the stamp decides.
-        let mut head = self.head.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of whoever moved it; what that thread pushed before is seen.
+        let mut head = self.head.load(Ordering::Acquire);
         loop {
             let ahead = self.ahead(head, holds(head));
             if ahead == 0 {
@@ -311,8 +314,8 @@ impl<T> Ring<T> {
     ///
     /// `next` is called that often and must not panic.
     pub(super) fn try_push_batch(&self, count: usize, mut next: impl FnMut() -> T) -> Result<usize, ()> {
-        // Relaxed: a position; the stamps decide.
-        let mut tail = self.tail.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of whoever moved it; what that thread popped before is seen.
+        let mut tail = self.tail.load(Ordering::Acquire);
         loop {
             if tail & CLOSED != 0 {
                 return Err(());
@@ -321,11 +324,11 @@ impl<T> Ring<T> {
             let room = (0..count.min(self.slots.len()))
                 .take_while(|i| self.ahead(first.wrapping_add(*i), free(first.wrapping_add(*i))) == 0)
                 .count();
-            // Relaxed: it hands out positions; the slots came with their stamps, and a slot free for a position stays
+            // Release: pairs with the Acquire loads of the same index, and Acquire on failure; the slots came with their stamps, and a slot free for a position stays
             // so until `tail` moves over it.
             match self
                 .tail
-                .compare_exchange(tail, tail + 2 * room, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(tail, tail + 2 * room, Ordering::Release, Ordering::Acquire)
             {
                 Ok(_) => {
                     for i in 0..room {
@@ -341,19 +344,19 @@ impl<T> Ring<T> {
 
     /// Pops up to `count` values from positions claimed by one exchange, into `into`, which has room for them.
     pub(super) fn try_pop_batch(&self, count: usize, mut into: impl FnMut(T)) -> usize {
-        // Relaxed: a position; the stamps decide.
-        let mut head = self.head.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of whoever moved it; what that thread pushed before is seen.
+        let mut head = self.head.load(Ordering::Acquire);
         loop {
             let ready = (0..count.min(self.slots.len()))
                 .take_while(|i| self.ahead(head.wrapping_add(*i), holds(head.wrapping_add(*i))) == 0)
                 .count();
-            // Relaxed: it hands out positions; the slots came with their stamps, and a filled slot stays so until `head`
+            // Release: pairs with the Acquire loads of the same index, and Acquire on failure; the slots came with their stamps, and a filled slot stays so until `head`
             // moves over it.
             match self.head.compare_exchange(
                 head,
                 head.wrapping_add(ready),
-                Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::Release,
+                Ordering::Acquire,
             ) {
                 Ok(_) => {
                     for i in 0..ready {
