@@ -26,7 +26,7 @@ use sync_base::sync::Arc;
 ///
 /// A read is a `HashMap` look-up in a version that never changes; [`snapshot`](Self::snapshot) costs O(1) and
 /// [`batch`](Self::batch) makes many changes visible at once. **Every write copies the whole map**, and clones every key
-/// and value: some 30 to 130 ns an entry (claim `snap.write` prints it). Take it for up to some thousands of entries that change
+/// and value (claim `snap.write` prints what an entry costs). Take it for up to some thousands of entries that change
 /// rarely: a process map, mounts, routes. For more entries or more writes take [`RcuMap`](crate::RcuMap).
 ///
 /// Values are cloned at each write: put large ones in an `Arc`.

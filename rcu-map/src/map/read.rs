@@ -120,7 +120,7 @@ where
         Some(unsafe { Entry::from_shared(NonNull::from(node)) })
     }
 
-    /// Visits every entry under a guard, weakly consistently: see [`RcuMap`]. Dense: 1.3 to 4 slots an entry.
+    /// Visits every entry under a guard, weakly consistently: see [`RcuMap`]. Walks every slot of every shard's table.
     ///
     /// # Panics
     /// When the guard belongs to another domain.
