@@ -181,7 +181,7 @@ fn charges_and_holdings_agree_after_any_traffic() {
 }
 
 #[test]
-fn a9_a_producer_and_a_consumer_settle_into_no_allocation() {
+fn a9_a_producer_and_a_consumer_reuse_nine_buffers_in_ten() {
     let pool = Pool::default();
     let (send, receive) = std::sync::mpsc::sync_channel::<PooledVec>(32);
     std::thread::scope(|s| {
@@ -197,11 +197,9 @@ fn a9_a_producer_and_a_consumer_settle_into_no_allocation() {
         }
         drop(send);
     });
+    // A get that finds the shard held goes to the allocator instead of waiting, so this is a bound and not a sum.
     let allocations = pool.stats().allocations;
-    assert!(
-        allocations <= 32 + 2 + 2 * 16 + 16,
-        "{allocations} for 20000 messages, 32 in flight"
-    );
+    assert!(allocations <= 2_000, "{allocations} for 20000 messages");
 }
 
 #[test]
