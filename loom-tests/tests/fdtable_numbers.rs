@@ -62,6 +62,22 @@ fn c6_the_next_owner_of_a_number_sees_what_the_last_one_left() {
 }
 
 #[test]
+fn c6_the_next_owner_of_a_number_advances_its_generation() {
+    check("fdtable.release_against_claim_unmarked", TWO, || {
+        let table = table(64);
+        insert(&table, 1);
+        // The word is never full, so that the bit alone hands the number over.
+        let remover = spawn(&table, |t| t.remove(0).unwrap().into_shared().ok());
+        let taker = spawn(&table, |t| t.insert_at(0, Payload::new(9), Flags::NONE));
+        let _value = remover.join().unwrap();
+        if let Ok(fd) = taker.join().unwrap() {
+            assert_eq!(fd.generation(), 2);
+            assert_eq!(table.with(fd, Payload::get), Some(9));
+        }
+    });
+}
+
+#[test]
 fn c6_a_number_freed_while_its_word_is_marked_full_is_found_again() {
     check("fdtable.mark_against_reopen", TWO, || {
         let table = table(64);

@@ -43,6 +43,21 @@ fn c6_get_sees_a_published_value_whole_while_the_table_grows() {
 }
 
 #[test]
+fn c6_get_sees_a_published_value_whole() {
+    check("fdtable.publish_against_get", TWO, || {
+        let table = table(64);
+        // The page is there already, so that only the slot carries the value over.
+        table.insert(Payload::new(5)).unwrap();
+        let (_, seen) = race(
+            &table,
+            |t| t.insert(Payload::new(7)).map(|_| ()).unwrap(),
+            |t| t.with(1, Payload::get),
+        );
+        assert!(matches!(seen, None | Some(7)));
+    });
+}
+
+#[test]
 fn c6_two_that_grow_one_page_share_it() {
     check("fdtable.growth_against_growth", TWO, || {
         let table = table(1);

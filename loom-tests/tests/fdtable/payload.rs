@@ -1,5 +1,8 @@
 //! A value that loom watches.
 
+// Each file of models uses its own part of this.
+#![allow(dead_code)]
+
 use epoch_fdtable::{Asymmetric, FdTable, Sever};
 use sync_base::Domain;
 use sync_base::cell::UnsafeCell;
