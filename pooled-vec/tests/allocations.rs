@@ -96,7 +96,7 @@ fn pool_allocs_steady_state_never_calls_the_allocator() {
     }
     let slab = pooled_vec::Slab::new(4, 4096, pooled_vec::AlignedOptions::new()).unwrap();
     assert_eq!(calls(|| drop(slab.claim())), 0, "slots");
-    // The channel of std allocates nothing here once it is warm, but a thread that parks may: a handful, not 10,000.
+    // A get that finds the shard held goes to the allocator instead of waiting: some, not 10,000.
     let across = calls_across_threads(&pool);
-    assert!(across <= 200, "{across} calls for 10000 buffers across threads");
+    assert!(across <= 1_000, "{across} calls for 10000 buffers across threads");
 }
