@@ -48,6 +48,10 @@ impl Root {
     fn read(&self, _guard: &Guard<'_>) -> u64 {
         // Acquire: pairs with the Release in `unlink`; the payload's contents.
         let found = self.0.0.load(Ordering::Acquire);
+        // Relaxed, both: the first is a place for the writer to post its interrupt, the second one for this thread to serve
+        // it between finding the payload and reading it; a cell's access alone is neither.
+        self.0.0.load(Ordering::Relaxed);
+        self.0.0.load(Ordering::Relaxed);
         // SAFETY: found under a guard: that is what is being checked.
         let value = unsafe { &*found }.0.with(|v| unsafe { *v });
         assert_ne!(value, 0, "read what was freed");
