@@ -331,7 +331,7 @@ pub(crate) fn half(per_thread: usize) -> u32 {
 
 /// Whether there is one left to keep at hand.
 pub(crate) fn hand(per_thread: usize) -> bool {
-    2 * half(per_thread) as usize + 1 <= per_thread
+    2 * (half(per_thread) as usize) < per_thread
 }
 
 /// One shard a CPU.
