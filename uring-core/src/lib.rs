@@ -2,8 +2,10 @@
 
 mod backend;
 pub mod buffer;
+pub mod engine;
 mod error;
 mod exec;
+pub mod file;
 pub mod flow;
 pub mod op;
 mod ring;

@@ -1,9 +1,10 @@
 //! What an operation works on: a descriptor that its owner keeps open meanwhile.
 
 use crate::error::{Error, ErrorKind};
+use crate::file::Files;
 use crate::ring::Core;
 use crate::sys::abi::{self, Sqe};
-use epoch_fdtable::{Reclaim, Shared};
+use epoch_fdtable::{Handle, Reclaim, Shared};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -134,6 +135,21 @@ impl Core {
         inner.backend_mut().set_file(slot, file.as_fd().as_raw_fd())?;
         inner.files_used += 1;
         Ok(FixedFd { ring: self.id, slot })
+    }
+
+    /// Registers a file that other rings know too: it gets the same slot on each, or is refused. One system call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] when the file is closed; [`ErrorKind::InvalidInput`] when other rings have it under another
+    /// slot, since they registered other files before it; those of [`register_file`](Core::register_file).
+    pub fn register_shared(&self, files: &Files, file: Handle) -> Result<FixedFd, Error> {
+        let shared = files.get(file).ok_or(Error::of(ErrorKind::Closed))?;
+        let fixed = self.register_file(&*shared)?;
+        if let Err(error) = files.bind(file, fixed.slot) {
+            self.unregister_file(fixed)?;
+            return Err(error);
+        }
+        Ok(fixed)
     }
 
     /// Takes a registered file back. What is in flight on it completes; what comes later fails with `EBADF`.

@@ -34,7 +34,7 @@ pub(super) fn read(
     pin_to(course.cpus[index % course.cpus.len()]);
     let buffer = course.slab.claim();
     let recorder = Recorder::try_claim(Arc::clone(latencies));
-    let file = course.files.get_cloned(course.file);
+    let file = course.files.get(course.file);
     course.start.wait();
     let (Some(mut buffer), Ok(mut recorder), Some(file)) = (buffer, recorder, file) else {
         return Err(refused(format_args!(

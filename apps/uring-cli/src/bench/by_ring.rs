@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use uring_core::buffer::{FixedBuf, IoBufMut, RegisteredSlab};
-use uring_core::op::{FixedFd, IoFd, Read, Target};
+use uring_core::op::{FixedFd, Read};
 use uring_core::{Error, LocalRing, Options, StatsHandle};
 
 /// A read that came back: block number, outcome, buffer.
@@ -65,20 +65,13 @@ fn set_up(
     stats: &Sender<StatsHandle>,
 ) -> Result<(LocalRing, FixedFd, Option<RegisteredSlab>, Done), Failure> {
     pin_to(course.cpus[index % course.cpus.len()]);
-    let depth = course.settings.load_full().depth;
+    let depth = course.settings.get().depth;
     let ring = LocalRing::with(&Options::new().depth(depth).registered_files(1))
         .map_err(|e| refused(format_args!("{}; `uring probe` tells more", e.message())))?;
-    let pinned = course.files.get_cloned(course.file);
-    let Some(shared) = pinned else {
-        return Err(refused(format_args!("the file is closed")));
-    };
     let file = ring
-        .register_file(&*shared)
+        .register_shared(course.files, course.file)
         .map_err(|e| refused(format_args!("{}", e.explain("registering the file"))))?;
-    let slot = match file.target() {
-        Target::Fixed { slot, .. } => Some(course.bind(slot)?),
-        _ => None,
-    };
+    let slot = course.files.slot(course.file);
     // Without room to lock memory the reads are as right, and a little dearer: said, not refused.
     let (registered, buffers) = match ring.register_slab(course.slab.clone()) {
         Ok(slab) => (Some(slab), "registered buffers".to_owned()),
@@ -121,7 +114,7 @@ impl<'r, S: Source> Loop<'r, S> {
     fn run(&mut self, course: &Course<'_>, done: &mut Done) -> Result<(), ReadError> {
         let mut settings = course.settings.reader();
         loop {
-            let now = *settings.get();
+            let now = settings.get();
             if now.stop {
                 return self.drain(course, done);
             }

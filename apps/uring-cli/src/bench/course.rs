@@ -1,28 +1,19 @@
 //! What every reader of a run is given, and what it gives back.
 
 use super::content::{Content, FULL_EVERY};
-use crate::failure::{Failure, FailureKind};
-use epoch_fdtable::{RegisteredFiles, Target};
+use crate::failure::FailureKind;
 use inline_error::InlineError;
 use pooled_vec::Slab;
-use rcu_map::RcuCell;
 use std::sync::Barrier;
 use std::time::Instant;
-
-/// What may change while a run goes on; published through an [`RcuCell`], looked at before every batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Reads in flight on each core.
-    pub depth: u32,
-    /// The run is over.
-    pub stop: bool,
-}
+use uring_core::engine::SharedSettings;
+use uring_core::file::Files;
 
 /// The work of one run.
 #[derive(Debug)]
 pub struct Course<'a> {
     /// Owns the descriptor; knows under which slot rings have registered it.
-    pub files: &'a RegisteredFiles,
+    pub files: &'a Files,
     /// The file among them.
     pub file: epoch_fdtable::Handle,
     /// What must be in it.
@@ -34,7 +25,7 @@ pub struct Course<'a> {
     /// Where buffers come from.
     pub slab: &'a Slab,
     /// What may change.
-    pub settings: &'a RcuCell<Settings>,
+    pub settings: &'a SharedSettings,
     /// Readers and the one who measures start together.
     pub start: Barrier,
     /// The processors to use.
@@ -86,19 +77,6 @@ impl Course<'_> {
         }
         let message = format_args!("the block at offset {offset} is not what was written there");
         InlineError::new(FailureKind::Wrong, message)
-    }
-
-    /// Notes under which slot a ring has the file; every ring of a run gives the same.
-    pub(super) fn bind(&self, slot: u32) -> Result<u32, Failure> {
-        // The first ring binds; the others find their own slot there already.
-        let _ = self.files.bind(self.file, slot);
-        match self.files.pin().target(self.file) {
-            Some(Target::Slot(bound)) if bound == slot => Ok(slot),
-            _ => {
-                let message = format_args!("the rings registered the file under different slots");
-                Err(InlineError::new(FailureKind::Wrong, message).boxed())
-            }
-        }
     }
 }
 

@@ -24,7 +24,7 @@ mod run;
 mod show;
 
 pub use content::{Content, FULL_EVERY};
-pub use course::{Course, Done, ReadError, Settings};
+pub use course::{Course, Done, ReadError};
 pub use data_file::{DataFile, SMALLEST_BLOCK, Step};
 pub use figures::{Figures, Lane, Phase, Sample};
 pub use progress::Progress;
@@ -33,12 +33,12 @@ pub use show::{json, page, text};
 use crate::args::BenchArgs;
 use crate::failure::refused;
 use crate::{Failure, Output, Stop, sys};
-use epoch_fdtable::RegisteredFiles;
 use pooled_vec::{AlignedOptions, Slab};
-use rcu_map::RcuCell;
 use std::fs::File;
 use std::sync::Barrier;
 use std::time::Duration;
+use uring_core::engine::SharedSettings;
+use uring_core::file::Files;
 
 /// How often each lane has its turn in a phase.
 const TURNS: u32 = 3;
@@ -176,17 +176,14 @@ struct Place<'a> {
 impl Place<'_> {
     /// Lets the lanes take turns at reading through `open`.
     fn phase(&self, phase: Phase, open: &File) -> Result<Vec<Figures>, Failure> {
-        let files = RegisteredFiles::new(16);
+        let files = Files::new(16);
         let owned = open
             .try_clone()
             .map_err(|e| refused(format_args!("{e}; raise the open-files limit: `ulimit -n`")))?;
         let file = files
             .adopt(owned.into())
-            .map_err(|e| refused(format_args!("{}", e.error)))?;
-        let settings = RcuCell::new(Settings {
-            depth: self.args.depth,
-            stop: false,
-        });
+            .map_err(|(error, _)| refused(format_args!("{}", error.explain("taking over the file"))))?;
+        let settings = SharedSettings::new(self.args.depth);
         let readers = |lane| run::readers(lane, phase, self.cpus.len(), self.args.depth);
         let mut rows = [Lane::Ring, Lane::Pread].map(|lane| Figures::new(phase, lane, readers(lane)));
         let length = Duration::from_secs_f64(self.args.seconds / f64::from(TURNS));

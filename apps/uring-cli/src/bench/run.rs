@@ -1,6 +1,6 @@
 //! Running the readers, and reading what they publish meanwhile.
 
-use super::course::{Course, Done, Settings};
+use super::course::{Course, Done};
 use super::figures::{Figures, Lane, Phase, Sample};
 use super::progress::Progress;
 use super::{by_pread, by_ring};
@@ -140,13 +140,9 @@ pub(super) fn slice(
                     .any(|t| t.as_ref().map_or(true, |t| t.is_finished()))
         };
         watch(course, figures, &gauge, length, &over, progress);
-        let settings = *course.settings.load_full();
-        course.settings.store(Settings {
-            stop: true,
-            ..settings
-        });
+        course.settings.stop();
         let done: Vec<Result<Done, Failure>> = threads.into_iter().map(joined).collect();
-        course.settings.store(settings);
+        course.settings.resume();
         (done, gauge.read())
     });
     let done = done.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -1,0 +1,5 @@
+//! What the rings of a program share.
+
+mod settings;
+
+pub use settings::{Settings, SettingsReader, SharedSettings};
