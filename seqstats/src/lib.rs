@@ -26,7 +26,7 @@
 //! // Anybody, any time:
 //! let seen = SOCKETS.snapshot();
 //! assert_eq!((seen.accepted, seen.open), (1, 1));
-//! assert_eq!(LATENCY_NS.snapshot().quantile(0.99), 1_500);
+//! assert!((1_476..=1_524).contains(&LATENCY_NS.snapshot().quantile(0.99))); // within 1.6 %
 //! ```
 //!
 //! # Consistency

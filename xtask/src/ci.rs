@@ -88,7 +88,7 @@ pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
             &["test", "-p", "bench-suite", "--lib", "--bins", "--tests"],
         ))?;
     }
-    check(cargo(root, &["test", "--doc"]).args(most))?;
+    check(cargo(root, &["test", "--doc", "--no-fail-fast"]).args(most))?;
     check(&mut cargo(root, &["test", "--doc", "-p", "bench-suite"]))?;
     // What happens without a heap has tests of its own.
     check(&mut cargo(
