@@ -48,8 +48,8 @@
 //! # Costs
 //! Measured in one run with the peers by `cargo xtask claims --only map`, `--only snap`, `--only cell`; the figures stand in
 //! `docs/BENCHMARKS.md`, misses included. Look-ups: claims `map.get.*`; reads beside writes: `map.mixed.*`; replace:
-//! `map.replace.*`; the longest insert (a rebuild copies one shard of 64): `map.insert.worst`; iteration, with its nodes
-//! prefetched a chunk ahead: `map.iter`; the O(n) write of the snapshot map: `snap.write`; `snap.get`, `cell.get.*`.
+//! `map.replace.*`; the longest insert (a rebuild copies one shard of 64): `map.insert.worst`; iteration: `map.iter`
+//! (no prefetching, which was measured and did not help: [`Iter`]); the O(n) write of the snapshot map: `snap.write`; `snap.get`, `cell.get.*`.
 //!
 //! # Hashers
 //! Maps default to `std`'s `RandomState`, which strangers cannot aim collisions at; a probe forced to be long would slow

@@ -1,7 +1,6 @@
 //! A walk over every shard's table, a chunk of slots at a time.
 
 use super::node::Node;
-use super::prefetch::prefetch;
 use super::shard::Shards;
 use super::table::{Chunk, Table};
 use std::fmt;
@@ -11,8 +10,10 @@ use sync_base::Guard;
 ///
 /// Each shard is walked in the table that was current when the walk reached it: by T3 an entry that stays is met once.
 ///
-/// A chunk of slots is gathered at once, without a branch on whether a slot is full, and its nodes are prefetched together:
-/// claim `map.iter`.
+/// A chunk of slots is gathered at once, without a branch on whether a slot is full: claim `map.iter`. The processor
+/// then sees the addresses of the nodes to come and overlaps their misses by itself: explicit prefetching of a chunk, on
+/// and off in alternating rounds of one run, gave 0.94 to 0.98 times the speed at 1,000 entries, 0.99 to 1.03 at 100,000
+/// and 0.95 to 1.01 at a million, and so is left out.
 pub struct Iter<'g, K, V> {
     shards: &'g Shards<K, V>,
     table: Table<'g, Node<K, V>>,
@@ -67,9 +68,6 @@ impl<'g, K, V> Iter<'g, K, V> {
             self.slot = 0;
         }
         self.slot = self.table.gather(self.slot, &mut self.chunk);
-        for &node in self.chunk.rest() {
-            prefetch(node);
-        }
         true
     }
 }

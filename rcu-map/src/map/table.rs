@@ -311,15 +311,9 @@ impl<N> Chunk<N> {
     /// Takes the next node.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<NonNull<N>> {
-        let node = *self.rest().first()?;
+        let node = *self.nodes[self.next..self.count].first()?;
         self.next += 1;
         Some(node)
-    }
-
-    /// What is not taken yet.
-    #[inline]
-    pub(crate) fn rest(&self) -> &[NonNull<N>] {
-        &self.nodes[self.next..self.count]
     }
 }
 
