@@ -66,7 +66,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
         mutants.iter().for_each(|m| println!("{m}"));
         return Ok(());
     }
-    let models = tree.build()?;
+    let models = tree.build(&crates)?;
     let models = verdict::Models::baseline(&tree, models)?;
     let skipped = mutants
         .iter()

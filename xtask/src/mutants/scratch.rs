@@ -1,6 +1,7 @@
 //! The scratch tree: a copy of the workspace in which the sites are planted.
 
 use super::rewrite::{self, Mutant, PLANTED};
+use super::verdict::crate_of;
 use crate::models::loom_command;
 use crate::shell::command;
 use crate::source::Source;
@@ -70,18 +71,24 @@ impl Tree {
         Ok(mutants)
     }
 
-    /// Builds the models once and gives their binaries.
-    pub(crate) fn build(&self) -> anyhow::Result<Vec<Binary>> {
-        let arguments = [
-            "test",
-            "--no-run",
-            "--profile",
-            "model",
-            "-p",
-            "loom-tests",
-            "--tests",
-            "--message-format=json",
-        ];
+    /// Builds the models of these crates once and gives their binaries.
+    pub(crate) fn build(&self, crates: &[&str]) -> anyhow::Result<Vec<Binary>> {
+        let mut arguments: Vec<String> = ["test", "--no-run", "--profile", "model", "-p", "loom-tests"]
+            .into_iter()
+            .chain(["--message-format=json"])
+            .map(String::from)
+            .collect();
+        for entry in std::fs::read_dir(self.root.join("loom-tests/tests"))? {
+            let path = entry?.path();
+            let stem = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default();
+            if path.is_file() && crates.contains(&crate_of(stem)) {
+                arguments.extend(["--test".to_string(), stem.to_string()]);
+            }
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut build = loom_command(&self.root, &arguments);
         let output = build.stderr(std::process::Stdio::inherit()).output()?;
         if !output.status.success() {

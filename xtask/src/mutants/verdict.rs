@@ -46,9 +46,10 @@ pub(crate) struct Models {
 }
 
 /// The crate whose models a file of loom-tests holds, by how its name begins; all others are sync-base's.
-fn crate_of(file: &str) -> &'static str {
-    const BEGINNINGS: [(&str, &str); 6] = [
+pub(super) fn crate_of(file: &str) -> &'static str {
+    const BEGINNINGS: [(&str, &str); 7] = [
         ("rcu_map", "rcu-map"),
+        ("rcu_cell", "rcu-map"),
         ("combine", "flat-combine"),
         ("seqstats", "seqstats"),
         ("fdtable", "epoch-fdtable"),
