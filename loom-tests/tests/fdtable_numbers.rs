@@ -3,10 +3,13 @@
 
 #[path = "fdtable/payload.rs"]
 mod payload;
+#[path = "fdtable/small.rs"]
+mod small;
 
 use epoch_fdtable::{FdError, Flags};
 use loom_tests::{Bounds, check};
-use payload::{Payload, Table, table};
+use payload::Payload;
+use small::{Table, table};
 use sync_base::sync::Arc;
 use sync_base::thread;
 
@@ -14,6 +17,13 @@ const TWO: Bounds = Bounds {
     threads: 3,
     quick: 3,
     deep: 4,
+};
+
+/// For those in which a word turns full or a value is retired: more steps, so fewer preemptions.
+const LONG: Bounds = Bounds {
+    quick: 2,
+    deep: 3,
+    ..TWO
 };
 
 fn spawn<A: Send + 'static>(
@@ -42,7 +52,7 @@ fn c6_two_inserts_get_the_two_lowest_numbers() {
 
 #[test]
 fn c6_the_next_owner_of_a_number_sees_what_the_last_one_left() {
-    check("fdtable.release_against_claim", TWO, || {
+    check("fdtable.release_against_claim", LONG, || {
         let table = table(64);
         for value in 1..=4 {
             insert(&table, value);
@@ -78,8 +88,24 @@ fn c6_the_next_owner_of_a_number_advances_its_generation() {
 }
 
 #[test]
+fn c6_the_lowest_number_is_taken_with_the_generation_of_its_last_owner() {
+    check("fdtable.release_against_lowest", TWO, || {
+        let table = table(64);
+        insert(&table, 1);
+        let remover = spawn(&table, |t| t.remove(0).unwrap().into_shared().ok());
+        let taker = spawn(&table, |t| t.insert(Payload::new(9)).unwrap());
+        let _value = remover.join().unwrap();
+        let fd = taker.join().unwrap();
+        assert!(
+            matches!((fd.number(), fd.generation()), (0, 2) | (1, 1)),
+            "{fd:?}"
+        );
+    });
+}
+
+#[test]
 fn c6_a_number_freed_while_its_word_is_marked_full_is_found_again() {
-    check("fdtable.mark_against_reopen", TWO, || {
+    check("fdtable.mark_against_reopen", LONG, || {
         let table = table(64);
         insert(&table, 1);
         // Fills the word of 0 and 1 and marks it, while the other thread takes a bit out of it.
@@ -95,7 +121,7 @@ fn c6_a_number_freed_while_its_word_is_marked_full_is_found_again() {
 
 #[test]
 fn c6_a_number_this_thread_gave_back_is_not_hidden_by_a_late_mark() {
-    check("fdtable.late_mark", TWO, || {
+    check("fdtable.late_mark", LONG, || {
         let table = table(64);
         insert(&table, 1);
         let filler = spawn(&table, |t| insert(t, 2));
@@ -111,7 +137,7 @@ fn c6_a_number_this_thread_gave_back_is_not_hidden_by_a_late_mark() {
 
 #[test]
 fn c6_two_that_empty_one_full_word_leave_it_open() {
-    check("fdtable.reopen_against_reopen", TWO, || {
+    check("fdtable.reopen_against_reopen", LONG, || {
         let table = table(64);
         for value in 1..=3 {
             insert(&table, value);

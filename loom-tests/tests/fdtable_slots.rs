@@ -3,10 +3,13 @@
 
 #[path = "fdtable/payload.rs"]
 mod payload;
+#[path = "fdtable/small.rs"]
+mod small;
 
 use epoch_fdtable::{Flags, Handle};
 use loom_tests::{Bounds, check};
-use payload::{Payload, Table, table};
+use payload::Payload;
+use small::{Table, table};
 use sync_base::sync::Arc;
 use sync_base::thread;
 

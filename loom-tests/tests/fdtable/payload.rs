@@ -1,9 +1,6 @@
 //! A value that loom watches.
 
-// Each file of models uses its own part of this.
-#![allow(dead_code)]
-
-use epoch_fdtable::{Asymmetric, FdTable, Sever};
+use epoch_fdtable::{Asymmetric, Sever};
 use sync_base::Domain;
 use sync_base::cell::UnsafeCell;
 use sync_base::sync::Arc;
@@ -22,10 +19,14 @@ unsafe impl Send for Payload {}
 
 impl Payload {
     pub(crate) fn new(value: u64) -> Self {
-        Self {
-            value: UnsafeCell::new(value),
+        let payload = Self {
+            value: UnsafeCell::new(0),
             _alive: Arc::new(()),
-        }
+        };
+        // Written once more, since loom does not always take the making of a cell for a write.
+        // SAFETY: not shared yet.
+        payload.value.with_mut(|v| unsafe { *v = value });
+        payload
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -46,14 +47,7 @@ impl Drop for Payload {
 
 impl Sever for Payload {}
 
-pub(crate) type Table = FdTable<Payload>;
-
 /// A backend that tries to free at every so many retirements.
 pub(crate) fn backend(batch: usize) -> Asymmetric {
     Asymmetric::new(Domain::builder().batch(batch).build())
-}
-
-/// A table of two pages of one word of two numbers each, in one group: the sizes under loom.
-pub(crate) fn table(batch: usize) -> Arc<Table> {
-    Arc::new(FdTable::with_reclaim(4, 4, backend(batch)))
 }
