@@ -68,4 +68,7 @@ mod model {
 }
 
 #[cfg(loom)]
+pub mod watched;
+
+#[cfg(loom)]
 pub use model::{Bounds, check};

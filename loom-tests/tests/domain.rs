@@ -4,95 +4,12 @@
 //! `*_fenced` run what ships where it is refused. `LOOM_BARRIER=fence` runs all of them so.
 #![cfg(loom)]
 
-use loom_tests::{Bounds, check};
-use sync_base::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use sync_base::cell::UnsafeCell;
-use sync_base::domain::Guard;
+use loom_tests::check;
+use loom_tests::watched::{Root, bounds, linked, reads, run};
+use sync_base::atomic::{AtomicUsize, Ordering};
 use sync_base::interrupt::{Model, under};
 use sync_base::sync::Arc;
-use sync_base::{Domain, Reader, heavy_barrier, light_barrier, thread};
-
-/// A payload that loom watches: freeing it is a write, so a free beside a read is reported as a race. The count is
-/// loom's own `Arc`, so a payload never freed is reported as a leak.
-struct Payload(UnsafeCell<u64>, #[allow(dead_code)] Arc<()>);
-
-impl Drop for Payload {
-    fn drop(&mut self) {
-        // SAFETY: dropped once; loom reports anybody who still reads.
-        self.0.with_mut(|v| unsafe { *v = 0 });
-    }
-}
-
-fn linked(value: u64) -> *mut Payload {
-    Box::into_raw(Box::new(Payload(UnsafeCell::new(value), Arc::new(()))))
-}
-
-/// One word through which payloads are found.
-struct Link(AtomicPtr<Payload>);
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // SAFETY: the last handle; the payload still linked was never retired.
-        drop(unsafe { Box::from_raw(*self.0.get_mut()) });
-    }
-}
-
-#[derive(Clone)]
-struct Root(Arc<Link>);
-
-impl Root {
-    fn new(value: u64) -> Self {
-        Self(Arc::new(Link(AtomicPtr::new(linked(value)))))
-    }
-
-    fn read(&self, _guard: &Guard<'_>) -> u64 {
-        // Acquire: pairs with the Release in `unlink`; the payload's contents.
-        let found = self.0.0.load(Ordering::Acquire);
-        // Relaxed, both: the first is a place for the writer to post its interrupt, the second one for this thread to serve
-        // it between finding the payload and reading it; a cell's access alone is neither.
-        self.0.0.load(Ordering::Relaxed);
-        self.0.0.load(Ordering::Relaxed);
-        // SAFETY: found under a guard: that is what is being checked.
-        let value = unsafe { &*found }.0.with(|v| unsafe { *v });
-        assert_ne!(value, 0, "read what was freed");
-        value
-    }
-
-    fn unlink(&self, next: u64) -> *mut Payload {
-        // AcqRel: pairs with the Acquire in `read`, and with another `unlink`.
-        self.0.0.swap(linked(next), Ordering::AcqRel)
-    }
-}
-
-fn free(payload: *mut Payload) {
-    // SAFETY: unlinked, and no reader holds it: that is what is being checked.
-    drop(unsafe { Box::from_raw(payload) });
-}
-
-fn bounds(threads: usize, quick: usize) -> Bounds {
-    Bounds {
-        threads,
-        quick,
-        deep: quick + 1,
-    }
-}
-
-/// Runs the threads, given as closures, and joins them.
-fn run(bodies: Vec<Box<dyn FnOnce()>>) {
-    let threads: Vec<_> = bodies.into_iter().map(thread::spawn).collect();
-    for thread in threads {
-        thread.join().unwrap();
-    }
-}
-
-fn reads(root: &Root, reader: Reader, sections: usize) -> Box<dyn FnOnce()> {
-    let root = root.clone();
-    Box::new(move || {
-        for _ in 0..sections {
-            root.read(&reader.pin());
-        }
-    })
-}
+use sync_base::{Domain, heavy_barrier, light_barrier};
 
 // ---- the two barriers -------------------------------------------------------------------------------------------
 
@@ -159,14 +76,7 @@ fn grace_waits_for_sections() {
     let reader = reads(&root, domain.reader(), 2);
     let (d, r) = (domain.clone(), root.clone());
     let writer = move || {
-        let old = r.unlink(8);
-        let grace = d.grace();
-        if d.has_passed(grace) {
-            free(old);
-        } else {
-            // SAFETY: unlinked, once; freed when the last handle goes.
-            unsafe { d.retire_box(old) };
-        }
+        r.replace(8, &d);
     };
     run(vec![reader, Box::new(writer)]);
 }
@@ -203,14 +113,7 @@ fn one_barrier_serves_both_writers() {
         for root in &roots {
             let (d, r) = (domain.clone(), root.clone());
             bodies.push(Box::new(move || {
-                let old = r.unlink(8);
-                let grace = d.grace();
-                if d.has_passed(grace) {
-                    free(old);
-                } else {
-                    // SAFETY: unlinked, once; freed when the last handle goes.
-                    unsafe { d.retire_box(old) };
-                }
+                r.replace(8, &d);
             }));
         }
         run(bodies);
@@ -232,13 +135,7 @@ fn repin_is_a_new_section() {
         };
         let (d, r) = (domain.clone(), root.clone());
         let writer = move || {
-            let old = r.unlink(8);
-            if d.has_passed(d.grace()) {
-                free(old);
-            } else {
-                // SAFETY: unlinked, once; freed when the last handle goes.
-                unsafe { d.retire_box(old) };
-            }
+            r.replace(8, &d);
         };
         run(vec![Box::new(reads), Box::new(writer)]);
     });
@@ -260,13 +157,7 @@ fn nested_sections_keep_the_outer_one() {
         let (d, r) = (domain.clone(), root.clone());
         let writer = move || {
             for next in [8, 9] {
-                let old = r.unlink(next);
-                if d.has_passed(d.grace()) {
-                    free(old);
-                } else {
-                    // SAFETY: unlinked, once; freed when the last handle goes.
-                    unsafe { d.retire_box(old) };
-                }
+                r.replace(next, &d);
             }
         };
         run(vec![Box::new(reads), Box::new(writer)]);
@@ -382,13 +273,7 @@ fn a_reused_record_protects_its_new_owner() {
         }
         let (d, r) = (domain.clone(), root.clone());
         bodies.push(Box::new(move || {
-            let old = r.unlink(8);
-            if d.has_passed(d.grace()) {
-                free(old);
-            } else {
-                // SAFETY: unlinked, once; freed when the last handle goes.
-                unsafe { d.retire_box(old) };
-            }
+            r.replace(8, &d);
         }));
         run(bodies);
     });
@@ -436,13 +321,7 @@ fn a_late_destructor_pins_safely() {
         let late = move || LATE.with(|slot| *slot.0.borrow_mut() = Some((d, r)));
         let (d, r) = (domain.clone(), root.clone());
         let writer = move || {
-            let old = r.unlink(8);
-            if d.has_passed(d.grace()) {
-                free(old);
-            } else {
-                // SAFETY: unlinked, once; freed when the last handle goes.
-                unsafe { d.retire_box(old) };
-            }
+            r.replace(8, &d);
         };
         run(vec![Box::new(late), Box::new(writer)]);
     });

@@ -2,6 +2,7 @@
 #![cfg(loom)]
 
 use loom_tests::{Bounds, check};
+use sync_base::interrupt::{Model, under};
 use sync_base::queue::{Overrun, PopError, Pushed, spsc};
 use sync_base::sync::Arc;
 use sync_base::thread;
@@ -100,18 +101,25 @@ fn a10_slots_of_a_batch_are_not_displaced_while_it_is_borrowed() {
     batch("spsc.batch_drop_oldest", Overrun::DropOldest);
 }
 
+fn pop_wakes() {
+    let (mut tx, mut rx) = spsc::channel(1, Overrun::DropNewest);
+    let producer = thread::spawn(move || tx.try_push(value(1)).is_ok());
+    let consumer = thread::spawn(move || {
+        assert_eq!(rx.pop().map(|v| *v), Some(1));
+        assert!(rx.pop().is_none());
+    });
+    assert!(producer.join().unwrap());
+    consumer.join().unwrap();
+}
+
 #[test]
 fn a8_sleeping_consumer_is_woken_by_a_push_and_by_the_close() {
-    check("spsc.pop_wakes", TWO, || {
-        let (mut tx, mut rx) = spsc::channel(1, Overrun::DropNewest);
-        let producer = thread::spawn(move || tx.try_push(value(1)).is_ok());
-        let consumer = thread::spawn(move || {
-            assert_eq!(rx.pop().map(|v| *v), Some(1));
-            assert!(rx.pop().is_none());
-        });
-        assert!(producer.join().unwrap());
-        consumer.join().unwrap();
-    });
+    check("spsc.pop_wakes", TWO, pop_wakes);
+}
+
+#[test]
+fn a8_sleeping_consumer_is_woken_by_a_push_and_by_the_close_fenced() {
+    under(Model::Fence, || check("spsc.pop_wakes.fenced", TWO, pop_wakes));
 }
 
 #[test]

@@ -74,3 +74,35 @@ fn walk_sees_a_linked_record_whole() {
         },
     );
 }
+
+#[test]
+fn a_record_seen_free_shows_what_its_owner_wrote() {
+    check(
+        "registry.seen_free",
+        Bounds {
+            threads: 3,
+            quick: 3,
+            deep: 4,
+        },
+        || {
+            let registry: Arc<Registry<Owned>> = Arc::new(Registry::new());
+            let theirs = Arc::clone(&registry);
+            let owner = thread::spawn(move || {
+                let claim = theirs.claim_with(|| Owned(UnsafeCell::new(0)));
+                // SAFETY: the claim makes this thread the only one that touches the payload.
+                claim.0.with_mut(|v| unsafe { *v = 5 });
+            });
+            let theirs = Arc::clone(&registry);
+            let visitor = thread::spawn(move || {
+                for (owned, claimed) in theirs.iter_claimed() {
+                    if !claimed {
+                        // SAFETY: free, and nobody claims it again; loom reports it if the visit is not ordered after.
+                        assert_eq!(owned.0.with(|v| unsafe { *v }), 5);
+                    }
+                }
+            });
+            owner.join().unwrap();
+            visitor.join().unwrap();
+        },
+    );
+}

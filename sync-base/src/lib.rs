@@ -1,11 +1,4 @@
-//! What a family of lock-free crates shares, each piece used by two or more of them.
-//!
-//! - [`atomic`], [`cell`], [`thread`], [`sync`], [`hint`], [`global!`], [`thread_local!`]: one vocabulary over `std`,
-//!   `loom` (`--cfg loom`) and `shuttle` (`--cfg shuttle`). Code written against it is model-checked as shipped, and
-//!   so is code *downstream* that sets the same flag.
-//! - [`CachePadded`] keeps two hot words off one cache line; [`Backoff`] bounds a wait: spin, then yield, then park.
-//! - [`queue`]: bounded queues, each with a stated overrun policy.
-//! - [`Registry`] holds per-thread records that are never freed and are reused when their thread is gone.
+#![doc = include_str!("../README.md")]
 
 mod backoff;
 pub mod barrier;

@@ -61,6 +61,8 @@ pub fn light_barrier() {
         // keep the order.
         compiler_fence(Ordering::SeqCst);
     } else {
+        // weaken-ok(SeqCst->AcqRel): no model builds this file; `tests/store_buffering.rs` runs it.
+        // weaken-ok(SeqCst->dropped): no model builds this file; `tests/store_buffering.rs` runs it.
         // SeqCst fence: pairs with the one in `heavy_barrier`; whichever comes first in the single order, the side of
         // the other reads what was stored before it.
         fence(Ordering::SeqCst);
@@ -76,6 +78,8 @@ pub fn light_barrier() {
 /// When the kernel refuses the call after having granted it: a filter was installed in between, and no thread that
 /// runs the light side could be told.
 pub fn heavy_barrier() {
+    // weaken-ok(SeqCst->AcqRel): no model builds this file; `tests/store_buffering.rs` runs it.
+    // weaken-ok(SeqCst->dropped): no model builds this file; `tests/store_buffering.rs` runs it.
     // SeqCst fence: pairs with the fence, or the barrier forced from here, in `light_barrier`; what this thread wrote
     // before is seen by whoever runs the light side after it.
     fence(Ordering::SeqCst);
@@ -85,6 +89,8 @@ pub fn heavy_barrier() {
     if !membarrier(PRIVATE_EXPEDITED) {
         refused();
     }
+    // weaken-ok(SeqCst->AcqRel): no model builds this file; `tests/store_buffering.rs` runs it.
+    // weaken-ok(SeqCst->dropped): no model builds this file; `tests/store_buffering.rs` runs it.
     // SeqCst fence: pairs with the forced barrier: loads below see what was stored before it.
     fence(Ordering::SeqCst);
 }

@@ -77,6 +77,7 @@ pub fn heavy_barrier() {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn light_when_granted() {
+    // weaken-ok(barrier->dropped): here a model has only a place where an interrupt may fall, as each access is anyway.
     #[cfg(any(loom, shuttle))]
     light_barrier();
     #[cfg(not(any(loom, shuttle)))]

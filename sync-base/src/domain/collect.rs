@@ -50,6 +50,7 @@ impl Core {
         self.counts.heavy.add(1);
         // AcqRel: Release pairs with the Acquire in `horizon`: hands the barrier on. Acquire pairs with earlier
         // Release here, so that a greater value stands for all barriers below it.
+        // weaken-ok(AcqRel->Release): a greater value is its own barrier's; a lesser one continues the release sequence.
         self.done.fetch_max(hi, Ordering::AcqRel);
         hi
     }

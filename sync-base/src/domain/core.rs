@@ -114,6 +114,7 @@ impl Core {
         // AcqRel: Release pairs with the Acquire in `Guard::enter` and `Core::horizon`: what was unlinked before this
         // stamp is not found by a reader that entered after it. Acquire pairs with earlier stamps' Release, so that
         // stamps of several threads carry one another's unlinks.
+        // weaken-ok(AcqRel->Release): only read-modify-writes move it, so a release sequence carries earlier unlinks too.
         self.epoch.fetch_add(STEP, Ordering::AcqRel)
     }
 
@@ -157,6 +158,7 @@ impl Core {
         }
         this.close();
         // Release: pairs with the Acquire in `local::register`; a thread that prunes sees the bags drained.
+        // weaken-ok(Release->Relaxed): the bags are drained under `handing_over`, which orders the two by itself.
         this.closed.store(true, Ordering::Release);
         // SAFETY: the hold of the handles.
         unsafe { Self::drop_hold(core) };
@@ -170,6 +172,8 @@ impl Core {
         // SAFETY: the hold kept it alive until here.
         let this = unsafe { &*core };
         // AcqRel: Release pairs with the Acquire of whoever gives back the last hold, who then frees the core.
+        // weaken-ok(AcqRel->Acquire): loom does not watch atomics being freed, and the cell is ordered by `handing_over`.
+        // weaken-ok(AcqRel->Release): as for Acquire: no model sees the freeing that this orders.
         if this.settings.immortal || this.holds.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }

@@ -82,6 +82,7 @@ impl<'d> Guard<'d> {
         let epoch = record.core().epoch.load(Ordering::Acquire);
         // Release: pairs with the Acquire in `Core::scan`; the reads of the section so far are over for who sees it.
         record.state.store(word.entered(epoch).0, Ordering::Release);
+        // weaken-ok(barrier->dropped): who misses the store sees the section before, at an older epoch: that only delays.
         light_barrier();
         true
     }
@@ -125,6 +126,8 @@ fn enter_slow(record: &Record) {
         record.state.store(word.0 + 1, Ordering::Release);
     } else {
         // Acquire: pairs with the Release in `Core::stamp`, as in `Guard::enter`.
+        // weaken-ok(Acquire->Relaxed): a fence below makes it one; where none does, on a transient record, loom runs late
+        // destructors with a barrier at each access.
         let epoch = record.core().epoch.load(Ordering::Acquire);
         // Release: pairs with the Acquire in `Core::scan`, as in `Guard::enter`.
         record.state.store(word.entered(epoch).0, Ordering::Release);

@@ -100,6 +100,7 @@ pub(super) fn register(core: *const Core, slot: usize) -> Option<*const Record> 
         .try_with(|owned| {
             let mut owned = owned.0.borrow_mut();
             // Acquire: pairs with the Release in `Core::drop_handle`; the bags of a closed domain are drained.
+            // weaken-ok(Acquire->Relaxed): the bags are drained under `handing_over`, which orders the two by itself.
             // SAFETY: the entry holds its core.
             let (closed, kept) = owned
                 .drain(..)
@@ -199,6 +200,7 @@ impl Entry {
         if word.is_pinned() {
             core.hand_over(record, false);
             // Release: pairs with the Acquire in `Core::scan`, as any store to a pinned state.
+            // weaken-ok(Release->Relaxed): loom runs thread-local destructors, this one too, with a barrier at each access.
             record.state.store(word.0 | TRANSIENT, Ordering::Release);
         } else {
             core.live.sub(1);

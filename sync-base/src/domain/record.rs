@@ -76,6 +76,7 @@ impl Record {
         // Relaxed: published by the Release below.
         self.forks.store(super::fork::count(), Ordering::Relaxed);
         // Release: pairs with the Acquire in `fork::is_ghost`; who sees the id sees the count that goes with it.
+        // weaken-ok(Release->Relaxed): its pair stands outside the models, in which nothing forks.
         self.thread.store(super::thread_id::current(), Ordering::Release);
     }
 

@@ -175,6 +175,15 @@ pub(super) fn switch_point() {
     }
 }
 
+/// A place, in a model's own code, where threads may switch and an interrupt posted meanwhile is served.
+///
+/// Loom tries only such orders of two accesses as touch one object, and a posted request is none. This touches the word
+/// that every heavy barrier touches before it posts.
+pub fn place() {
+    switch_point();
+    poll();
+}
+
 /// Gives a thread that is about to start its seat.
 pub(super) fn enlist() -> usize {
     poll();
