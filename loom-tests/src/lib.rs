@@ -1,7 +1,7 @@
 //! Every in-house protocol of the workspace under loom and shuttle.
 //!
 //! One file under `tests/` a protocol. A model runs the shipped code: nothing here is a copy of a protocol. Each model
-//! goes through [`check`], which prints one line that `xtask loom` reads:
+//! goes through `check`, which prints one line that `xtask loom` reads:
 //!
 //! ```text
 //! MODEL domain.retire_waits_for_pin threads=2 preemptions=3 executions=11493 seconds=0.33 complete

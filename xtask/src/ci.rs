@@ -35,16 +35,34 @@ const STEPS: [Step; 12] = [
     ("package", package),
 ];
 
+/// Which steps are run.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Begin at this step, after mending what failed there.
+    #[arg(long, value_name = "STEP")]
+    from: Option<String>,
+}
+
 /// Runs every step, stops at the first that fails, prints what each took.
-pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
+    let from = options.from.as_deref().unwrap_or(STEPS[0].0);
+    let Some(first) = STEPS.iter().position(|(name, _)| *name == from) else {
+        let names: Vec<_> = STEPS.iter().map(|(name, _)| *name).collect();
+        bail!("no step `{from}`; there are {}", names.join(", "));
+    };
     let mut times = Vec::new();
-    for (name, step) in STEPS {
+    for (name, step) in &STEPS[first..] {
         println!("\n== {name}");
         let start = Instant::now();
         step(root).map_err(|why| why.context(format!("step `{name}`")))?;
         times.push((name, start.elapsed().as_secs()));
     }
-    println!("\n== all steps passed");
+    let all = if first == 0 {
+        "all steps"
+    } else {
+        "the steps from there on"
+    };
+    println!("\n== {all} passed");
     for (name, seconds) in times {
         println!("{name:<12} {seconds:>5} s");
     }

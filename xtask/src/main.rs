@@ -22,7 +22,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Everything that must pass before a change lands.
-    Ci,
+    Ci(ci::Options),
     /// The inner loop: every test and doc test of the workspace.
     Test,
     /// The house rules: imports, orderings, coverage, words, sizes.
@@ -49,7 +49,7 @@ enum Verb {
 fn main() -> ExitCode {
     let root = shell::workspace_root();
     let outcome = match Arguments::parse().verb {
-        Verb::Ci => ci::run(&root),
+        Verb::Ci(options) => ci::run(&root, &options),
         Verb::Test => ci::test(&root),
         Verb::Tidy => tidy::run(&root),
         Verb::Loom(options) => models::run(&root, &options),

@@ -76,6 +76,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
                 violations.extend(orderings::comments(source)?);
             }
             violations.extend(orderings::facade(source)?);
+            violations.extend(orderings::renamed(source)?);
         }
         violations.extend(arrows::layers(source)?);
         violations.extend(shape::lib_holds_no_logic(source)?);

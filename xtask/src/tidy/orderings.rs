@@ -7,6 +7,27 @@ use proc_macro2::{TokenStream, TokenTree};
 /// How far above its site a comment may begin to be looked for.
 const REACH: usize = 10;
 
+/// Orderings under another name, which the rules below would not see.
+pub(crate) fn renamed(source: &Source) -> anyhow::Result<Vec<Violation>> {
+    let flat = |line: &str| line.split_whitespace().collect::<String>();
+    let hidden = |line: &str| {
+        let (whole, flat) = (line, flat(line));
+        !whole.trim_start().starts_with("//")
+            && (whole.contains("Ordering as ")
+                || flat.contains("Ordering::*")
+                || flat.contains("Ordering::{"))
+    };
+    let found = source.text.lines().enumerate().filter(|(_, line)| hidden(line));
+    Ok(found
+        .map(|(at, _)| {
+            Violation::new(
+                format!("{}:{}", source.path, at + 1),
+                "write `Ordering::X` in full: the rules read it",
+            )
+        })
+        .collect())
+}
+
 /// Sites whose comment does not name the ordering, or names no partner.
 pub(crate) fn comments(source: &Source) -> anyhow::Result<Vec<Violation>> {
     let lines: Vec<&str> = source.text.lines().collect();
@@ -89,10 +110,21 @@ fn direct_imports(source: &Source, tokens: TokenStream, violations: &mut Vec<Vio
         if *word != "std" && *word != "core" {
             continue;
         }
-        let path: String = trees[at..].iter().take(12).map(ToString::to_string).collect();
+        // To the end of the statement or the argument, groups flattened: `std::{sync::{atomic::AtomicU8}}` is one path.
+        let ends = |t: &TokenTree| matches!(t, TokenTree::Punct(p) if [';', ','].contains(&p.as_char()));
+        let path = trees[at..]
+            .iter()
+            .take_while(|t| !ends(t))
+            .take(12)
+            .map(ToString::to_string);
+        let path: String = path.collect::<String>().split_whitespace().collect();
         let line = word.span().start().line;
         let explained = comment_of(&lines, line).contains("outside the models");
-        if !explained && (path.contains("::sync::atomic") || path.contains("::cell::UnsafeCell")) {
+        let atomic = path.contains("sync::atomic") || path.contains("sync::{atomic") || path.contains(",atomic::");
+        let aliased = path.ends_with("::sync") || path.contains("::syncas");
+        if !explained
+            && (atomic || aliased || path.contains("cell::UnsafeCell") || path.contains("UnsafeCell}"))
+        {
             let what = "taken from std: use sync_base, or say in a comment why it stands outside the models";
             violations.push(Violation::new(format!("{}:{line}", source.path), what));
         }
@@ -110,6 +142,7 @@ mod tests {
         };
         let mut all = comments(&source).unwrap();
         all.extend(facade(&source).unwrap());
+        all.extend(renamed(&source).unwrap());
         all.into_iter().map(|v| v.what).collect()
     }
 
@@ -151,10 +184,24 @@ mod tests {
     fn a_planted_std_atomic_is_found_unless_it_is_explained() {
         assert_eq!(found("use std::sync::atomic::AtomicU64;").len(), 1);
         assert_eq!(found("use core::cell::UnsafeCell;").len(), 1);
+        assert_eq!(found("use std::{sync::atomic::AtomicU8, fmt::Debug};").len(), 1);
+        assert_eq!(found("use core::{sync::{atomic::{AtomicU8 as Z}}};").len(), 1);
+        assert_eq!(found("use core::sync as s;").len(), 1);
         assert!(
             found("// Stands outside the models: the kernel writes it.\nuse std::sync::atomic::AtomicU64;")
                 .is_empty()
         );
         assert!(found("use std::sync::Arc;").is_empty());
+    }
+
+    #[test]
+    fn a_planted_ordering_under_another_name_is_found() {
+        assert_eq!(found("use sync_base::atomic::Ordering as O;").len(), 1);
+        assert_eq!(found("use sync_base::atomic::Ordering::*;").len(), 1);
+        assert_eq!(
+            found("use sync_base::atomic::Ordering::{Acquire, Release};").len(),
+            1
+        );
+        assert!(found("use sync_base::atomic::{AtomicU8, Ordering};").is_empty());
     }
 }
