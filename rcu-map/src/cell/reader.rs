@@ -6,6 +6,7 @@
 //! - R2: `kept` is replaced only while `held` is zero or through `&mut self`: a [`Version`] that is lent stays.
 
 use super::RcuCell;
+// Both stand outside the models: a reader is not `Sync`, so one thread alone touches them.
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::ops::Deref;

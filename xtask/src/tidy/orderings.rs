@@ -120,7 +120,8 @@ fn direct_imports(source: &Source, tokens: TokenStream, violations: &mut Vec<Vio
         let path: String = path.collect::<String>().split_whitespace().collect();
         let line = word.span().start().line;
         let explained = comment_of(&lines, line).contains("outside the models");
-        let atomic = path.contains("sync::atomic") || path.contains("sync::{atomic") || path.contains(",atomic::");
+        let atomic =
+            path.contains("sync::atomic") || path.contains("sync::{atomic") || path.contains(",atomic::");
         let aliased = path.ends_with("::sync") || path.contains("::syncas");
         if !explained
             && (atomic || aliased || path.contains("cell::UnsafeCell") || path.contains("UnsafeCell}"))
