@@ -3,6 +3,7 @@
 
 use flat_combine::{Adaptive, AdaptiveCell};
 use loom_tests::{Bounds, check};
+use sync_base::atomic::{AtomicU64, Ordering};
 use sync_base::cell::UnsafeCell;
 use sync_base::sync::Arc;
 use sync_base::thread;
@@ -100,7 +101,52 @@ fn a_value_read_shows_what_its_writer_did_before() {
             |c| c.fetch_update(|n| Some(n + 10)).unwrap(),
         );
     });
+    check("cell.word_refused_after_retry", TWO, || {
+        publishes(
+            0u8,
+            1,
+            |c, v| _ = c.compare_exchange(&0, v),
+            |c| c.compare_exchange(&0, 9).unwrap_or_else(|refused| refused.found),
+        );
+    });
     check("cell.locked_store_load", TWO, || {
         publishes(String::new(), "x".into(), |c, v| c.store(v), |c| c.load());
+    });
+}
+
+/// The value that an update replaces may have come back since the update looked: it is the later one that counts.
+#[test]
+fn an_update_shows_what_the_writer_of_the_value_that_it_replaced_did_before() {
+    check("cell.word_value_came_back", TWO, || {
+        let shared = Arc::new((
+            AdaptiveCell::new(1u8),
+            Shared(UnsafeCell::new(0)),
+            AtomicU64::new(0),
+        ));
+        let theirs = Arc::clone(&shared);
+        let writer = thread::spawn(move || {
+            let (cell, payload, replaced) = &*theirs;
+            // Swaps, not stores: a model puts concurrent stores in no order.
+            cell.swap(2);
+            // SAFETY: the other thread keeps away until it knows that it replaced the 1 stored next.
+            payload.0.with_mut(|n| unsafe { *n = 5 });
+            cell.swap(1);
+            if cell.compare_exchange(&10, 11).is_ok() {
+                // Relaxed: it tells which value was replaced, and must order nothing.
+                replaced.store(1, Ordering::Relaxed);
+            }
+        });
+        let theirs = Arc::clone(&shared);
+        let updater = thread::spawn(move || {
+            let (cell, payload, replaced) = &*theirs;
+            let done = cell.fetch_update(|n| (*n == 1).then_some(10)).is_ok();
+            // Relaxed: as above.
+            if done && replaced.load(Ordering::Relaxed) == 1 {
+                // SAFETY: the second 1 was replaced, so the writer is done.
+                assert_eq!(payload.0.with(|n| unsafe { *n }), 5);
+            }
+        });
+        writer.join().unwrap();
+        updater.join().unwrap();
     });
 }

@@ -22,7 +22,7 @@ use std::fmt;
 /// arena.alloc(String::from("its heap memory would leak"));
 /// ```
 ///
-/// What it hands out cannot outlive it:
+/// What it hands out cannot outlive it; `c13_result_does_not_outlive_the_arena` does not compile:
 ///
 /// ```compile_fail,E0597
 /// let escaped: &str = {

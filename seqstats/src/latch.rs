@@ -218,6 +218,7 @@ impl<T: Plain, const SLOTS: usize> Latch<T, SLOTS> {
         let slot = &self.slots[current.slot()];
         let value = slot.words.load();
         // Release: pairs with the Acquire in `LatchWriter::free_slot`; the copy is over.
+        // weaken-ok(Release->Relaxed): loads of the copy that pass this are load buffering, which loom never explores.
         slot.left.fetch_add(1, Ordering::Release);
         value
     }
@@ -265,6 +266,7 @@ impl<T: Plain, const SLOTS: usize, P: Hold<Target = Latch<T, SLOTS>>> LatchWrite
         (1..SLOTS).map(|i| (current + i) % SLOTS).find(|&i| {
             let slot = &self.held.slots[i];
             // Acquire: pairs with the Release in `Latch::read_announced`; the copies are over. Relaxed: L1.
+            // weaken-ok(Acquire->Relaxed): stores that overtake this are load buffering, which loom never explores.
             slot.left.load(Ordering::Acquire) == slot.entered.load(Ordering::Relaxed)
         })
     }

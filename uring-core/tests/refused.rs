@@ -93,6 +93,24 @@ fn e5_no_descriptor_left_names_the_limit() {
     });
 }
 
+/// The kernel holds a table of registered files to the same limit; everything else of the ring goes on.
+#[test]
+fn e5_table_of_files_longer_than_the_limit_names_the_limit() {
+    in_child("e5_table_of_files_longer_than_the_limit_names_the_limit", || {
+        limit(libc::RLIMIT_NOFILE, 32);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let ring = LocalRing::with(&Options::new().registered_files(64)).unwrap();
+        let error = ring.register_file(&file).unwrap_err();
+        assert_eq!(error.errno(), libc::EMFILE);
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains("ulimit -n"), "{error}");
+        ring.block_on(ring.run(Nop::new())).unwrap().unwrap();
+        drop(ring);
+        let ring = LocalRing::with(&Options::new().registered_files(16)).unwrap();
+        ring.register_file(&file).unwrap();
+    });
+}
+
 /// neon#6667, glommio#305.
 #[test]
 fn e1_limit_on_locked_memory_names_the_limit_and_plain_buffers_go_on() {

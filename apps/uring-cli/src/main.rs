@@ -4,6 +4,10 @@ use std::process::ExitCode;
 use uring_cli::args::{Command, parse};
 use uring_cli::{Failure, FailureKind, Stop, bench, probe};
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let command = match parse(std::env::args_os()) {
         Ok(Some(command)) => command,

@@ -50,6 +50,26 @@ fn refused(output: &Output, words: &[&str]) {
 }
 
 #[test]
+fn c12_mimalloc_is_a_feature_that_is_off_by_default() {
+    let listing = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let listing: serde_json::Value = serde_json::from_slice(&listing.stdout).unwrap();
+    let packages = listing["packages"].as_array().unwrap();
+    let cli = packages.iter().find(|p| p["name"] == "uring-cli").unwrap();
+    assert!(cli["features"]["mimalloc"].is_array());
+    assert!(
+        cli["features"]["default"].is_null(),
+        "no feature is on by default"
+    );
+    let dependencies = cli["dependencies"].as_array().unwrap();
+    let allocator = dependencies.iter().find(|d| d["name"] == "mimalloc").unwrap();
+    assert_eq!(allocator["optional"], true);
+}
+
+#[test]
 fn an_unknown_flag_is_one_line_and_status_two() {
     refused(
         &run(&["bench", "--frobnicate"]),

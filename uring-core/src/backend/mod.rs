@@ -65,8 +65,8 @@ pub(crate) trait Backend: Send {
     /// Puts a descriptor in a slot of the registered files, or clears the slot with -1.
     fn set_file(&mut self, slot: u32, fd: RawFd) -> io::Result<()>;
 
-    /// Slots that `set_file` accepts.
-    fn file_slots(&self) -> u32;
+    /// Slots that `set_file` accepts; what the kernel said where it refused the table.
+    fn file_slots(&self) -> io::Result<u32>;
 
     /// Tells the kernel about a ring of provided buffers.
     ///

@@ -23,7 +23,8 @@ pub(crate) struct Uring {
     ring: *mut IoUring,
     fd: RawFd,
     info: RingInfo,
-    file_slots: u32,
+    /// How long the table of files is, or the error number with which the kernel refused it.
+    file_slots: Result<u32, i32>,
     tombstone_slot: Option<u32>,
 }
 
@@ -62,7 +63,7 @@ impl Uring {
             ring,
             fd,
             info,
-            file_slots: 0,
+            file_slots: Ok(0),
             tombstone_slot: None,
         };
         // The index belongs to the registering thread, so a ring that moves does without.
@@ -70,15 +71,17 @@ impl Uring {
             this.info.registered_ring_fd = this.submitter.register_ring_fd().is_ok();
         }
         // One slot more than asked for: the last one is the tombstone's.
-        if this
-            .submitter
-            .register_files(&vec![-1; files as usize + 1])
-            .is_ok()
-        {
-            this.file_slots = files;
-            this.tombstone_slot = Some(files);
-        } else if this.submitter.register_files(&[-1]).is_ok() {
-            this.tombstone_slot = Some(0);
+        match this.submitter.register_files(&vec![-1; files as usize + 1]) {
+            Ok(()) => {
+                this.file_slots = Ok(files);
+                this.tombstone_slot = Some(files);
+            }
+            Err(refused) => {
+                this.file_slots = Err(refused.raw_os_error().unwrap_or(libc::EIO));
+                if this.submitter.register_files(&[-1]).is_ok() {
+                    this.tombstone_slot = Some(0);
+                }
+            }
         }
         Ok(this)
     }
@@ -237,14 +240,14 @@ impl Backend for Uring {
     }
 
     fn set_file(&mut self, slot: u32, fd: RawFd) -> io::Result<()> {
-        if slot >= self.file_slots {
+        if slot >= self.file_slots()? {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         self.submitter.register_files_update(slot, &[fd]).map(drop)
     }
 
-    fn file_slots(&self) -> u32 {
-        self.file_slots
+    fn file_slots(&self) -> io::Result<u32> {
+        self.file_slots.map_err(io::Error::from_raw_os_error)
     }
 
     unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()> {

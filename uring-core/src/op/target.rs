@@ -124,12 +124,14 @@ impl Core {
     /// with `EBADF` and never reaches another file.
     ///
     /// # Errors
-    /// [`ErrorKind::WouldBlock`] when the table is used up ([`Options::registered_files`](crate::Options)).
+    /// [`ErrorKind::WouldBlock`] when the table is used up ([`Options::registered_files`](crate::Options)). Where the
+    /// kernel refused the table when the ring was set up, what it said: `EMFILE` when the table, with one slot of the
+    /// ring's own, is longer than the limit on open files.
     pub fn register_file(&self, file: &impl AsFd) -> Result<FixedFd, Error> {
         self.check()?;
         let mut inner = self.state.borrow_mut();
         let slot = inner.files_used;
-        if slot >= inner.backend().file_slots() {
+        if slot >= inner.backend().file_slots()? {
             return Err(Error::of(ErrorKind::WouldBlock));
         }
         inner.backend_mut().set_file(slot, file.as_fd().as_raw_fd())?;
