@@ -4,6 +4,7 @@
 
 use flat_combine::{Counter, Way};
 use loom_tests::{Bounds, check};
+use sync_base::atomic::{AtomicU64, Ordering};
 use sync_base::cell::UnsafeCell;
 use sync_base::sync::Arc;
 use sync_base::thread;
@@ -100,9 +101,16 @@ fn publishes(way: Way, readers: usize, put: fn(&Counter), get: fn(&Counter) -> b
 fn an_operation_passes_on_what_was_done_before_it() {
     let one = |counter: &Counter| _ = counter.fetch_add(1);
     let ten = |counter: &Counter| counter.fetch_add(10) % 10 == 1;
-    let pairs: [(&str, Way, fn(&Counter), fn(&Counter) -> bool); 7] = [
+    let pairs: [(&str, Way, fn(&Counter), fn(&Counter) -> bool); 9] = [
         ("plain", Way::Plain, one, ten),
         ("funnel", Way::Funnel, one, ten),
+        ("funnel_to_load", Way::Funnel, one, |counter| counter.load() == 1),
+        (
+            "past_the_funnel_to_funnel",
+            Way::Funnel,
+            |counter| _ = counter.fetch_add(1 << 20),
+            |counter| counter.fetch_add(10) == 1 << 20,
+        ),
         ("load", Way::Plain, one, |counter| counter.load() == 1),
         (
             "swap",
@@ -131,6 +139,38 @@ fn an_operation_passes_on_what_was_done_before_it() {
             publishes(way, 1, put, get)
         });
     }
+}
+
+/// The value that an update replaces may have come back since the update looked: it is the later one that counts.
+#[test]
+fn an_update_shows_what_the_writer_of_the_value_that_it_replaced_did_before() {
+    check("counter.value_came_back", TWO, || {
+        let shared = Arc::new((Shared(Counter::new(1), UnsafeCell::new(0)), AtomicU64::new(0)));
+        let theirs = Arc::clone(&shared);
+        let writer = thread::spawn(move || {
+            let (Shared(counter, payload), replaced) = &*theirs;
+            counter.swap(2);
+            // SAFETY: the other thread keeps away until it knows that it replaced the 1 put in next.
+            payload.with_mut(|n| unsafe { *n = 5 });
+            counter.swap(1);
+            if counter.fetch_add(100) == 11 {
+                // Relaxed: it tells which value was replaced, and must order nothing.
+                replaced.store(1, Ordering::Relaxed);
+            }
+        });
+        let theirs = Arc::clone(&shared);
+        let updater = thread::spawn(move || {
+            let (Shared(counter, payload), replaced) = &*theirs;
+            let done = counter.fetch_add_if_below(10, 11).is_ok();
+            // Relaxed: as above.
+            if done && replaced.load(Ordering::Relaxed) == 1 {
+                // SAFETY: the second 1 was replaced, so the writer is done.
+                assert_eq!(payload.with(|n| unsafe { *n }), 5);
+            }
+        });
+        writer.join().unwrap();
+        updater.join().unwrap();
+    });
 }
 
 #[test]

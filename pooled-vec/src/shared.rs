@@ -101,6 +101,7 @@ impl<T> Drop for Shared<T> {
         if self.inner().count.fetch_sub(1, Ordering::Release) == 1 {
             // Acquire: pairs with the Release of every other handle's drop. Without it, a read of another thread's
             // could still be under way, by what this thread knows, when the value is freed.
+            // weaken-ok(Acquire->dropped): the race would be with the freeing, which loom does not see as an access.
             fence(Ordering::Acquire);
             // SAFETY: W2: the last handle.
             drop(unsafe { Box::from_raw(self.inner.as_ptr()) });

@@ -115,6 +115,7 @@ impl<T> Slot<T> {
         // SAFETY: S3: parked, so the owner leaves it alone until the store below.
         let waiter = self.0.waiter.with_mut(|at| unsafe { (*at).take() });
         // Release: pairs with the Acquire in `answered`; as above.
+        // weaken-ok(Release->Relaxed): seen by an owner that wakes before its unpark; loom has no switch between the two.
         self.0.state.store(state, Ordering::Release);
         waiter
     }

@@ -180,6 +180,8 @@ impl Aggregator {
         // SAFETY: `ready` published it, and the slot is not reused before this thread has counted itself out.
         let base = batch.base.with(|base| unsafe { *base });
         // AcqRel: pairs with itself; the last one out comes after every other member's reads.
+        // weaken-ok(AcqRel->Acquire): shows when a batch of three and a later one share a slot: more than a model runs.
+        // weaken-ok(AcqRel->Release): as above.
         if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             batch.free.raise(&self.bed);
         }

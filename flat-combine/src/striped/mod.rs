@@ -93,6 +93,7 @@ impl StripedCounter {
     #[inline]
     pub fn add(&self, count: u64) {
         // Acquire: pairs with the Release in `draw_id`; I2: this add comes after `origin` was computed.
+        // weaken-ok(Acquire->Relaxed): an add that overtakes this is load buffering, which loom never explores.
         let id = self.id.load(Ordering::Acquire);
         if !bump(id, count) {
             self.add_slowly(count);
