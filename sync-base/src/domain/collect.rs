@@ -45,11 +45,13 @@ impl Core {
     fn barrier(&self) -> u64 {
         // Acquire: pairs with the Release in `Core::stamp`; all unlinked before a stamp below `hi` comes before the
         // barrier.
+        // weaken-ok(Acquire->Relaxed): the fence with which the heavy barrier begins makes an Acquire of any load before it.
         let hi = self.epoch.load(Ordering::Acquire);
         heavy_barrier();
         self.counts.heavy.add(1);
         // AcqRel: Release pairs with the Acquire in `horizon`: hands the barrier on. Acquire pairs with earlier
         // Release here, so that a greater value stands for all barriers below it.
+        // weaken-ok(AcqRel->Acquire): the fence with which the heavy barrier ends makes a Release of any store after it.
         // weaken-ok(AcqRel->Release): a greater value is its own barrier's; a lesser one continues the release sequence.
         self.done.fetch_max(hi, Ordering::AcqRel);
         hi
