@@ -97,6 +97,27 @@ fn b11_value_behind_a_lagging_producer_is_not_missed() {
 }
 
 #[test]
+fn b11_room_behind_a_lagging_consumer_is_not_missed() {
+    check("mpmc.lagging_consumer", TWO, || {
+        let queue = Arc::new(Queue::new(4, Overrun::DropNewest));
+        (0..4).for_each(|i| queue.try_push(i).expect("room for four"));
+        let threads = [1, 2].map(|pops| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                for _ in 0..pops {
+                    queue.try_pop().expect("four values, three pops");
+                }
+                // Each thread pops before it pushes: calling the queue full now would be a lie.
+                queue.try_push(9).expect("room is due");
+                queue
+            })
+        });
+        let [queue, _other] = threads.map(|t| t.join().unwrap());
+        assert_eq!(queue.len(), 3);
+    });
+}
+
+#[test]
 fn b11_slot_of_the_next_lap_waits_for_the_last_reader() {
     check("mpmc.laps", TWO, || {
         let queue = Arc::new(Queue::new(1, Overrun::DropNewest));

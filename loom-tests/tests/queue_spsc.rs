@@ -2,6 +2,7 @@
 #![cfg(loom)]
 
 use loom_tests::{Bounds, check};
+use sync_base::cell::UnsafeCell;
 use sync_base::interrupt::{Model, under};
 use sync_base::queue::{Overrun, PopError, Pushed, spsc};
 use sync_base::sync::Arc;
@@ -170,4 +171,43 @@ fn a8_closed_is_said_only_after_the_last_value() {
         producer.join().unwrap();
         drop(consumer.join().unwrap());
     });
+}
+
+/// What one end did before it left is seen by the other end once that sees it gone.
+fn leaving_is_seen_whole<A: 'static, B: 'static>(name: &str, ends: fn() -> (A, B), gone: fn(&B) -> bool) {
+    check(name, TWO, move || {
+        let (leaving, staying) = ends();
+        let note = Arc::new(UnsafeCell::new(0));
+        let theirs = Arc::clone(&note);
+        let leaves = thread::spawn(move || {
+            // SAFETY: read by the other end only once this one is gone; loom reports it otherwise.
+            theirs.with_mut(|n| unsafe { *n = 5 });
+            drop(leaving);
+            theirs
+        });
+        let stays = thread::spawn(move || {
+            if gone(&staying) {
+                // SAFETY: as above.
+                assert_eq!(note.with(|n| unsafe { *n }), 5);
+            }
+            (staying, note)
+        });
+        let _note = leaves.join().unwrap();
+        let _end = stays.join().unwrap();
+    });
+}
+
+#[test]
+fn a8_producer_that_sees_the_consumer_gone_sees_what_it_did() {
+    let ends = || {
+        let (tx, rx) = spsc::channel::<u64>(1, Overrun::DropNewest);
+        (rx, tx)
+    };
+    leaving_is_seen_whole("spsc.consumer_gone", ends, |tx| tx.is_closed());
+}
+
+#[test]
+fn a8_consumer_that_sees_the_producer_gone_sees_what_it_did() {
+    let ends = || spsc::channel::<u64>(1, Overrun::DropNewest);
+    leaving_is_seen_whole("spsc.producer_gone", ends, |rx| rx.is_closed());
 }

@@ -122,6 +122,8 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         // AcqRel: pairs with itself in the other senders; the last one closes after all their pushes.
+        // weaken-ok(AcqRel->Acquire): pushes and the close exchange one word, and in loom an exchange reads the newest value.
+        // weaken-ok(AcqRel->Release): pushes and the close exchange one word, and in loom an exchange reads the newest value.
         if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.shared.queue.close();
         }
