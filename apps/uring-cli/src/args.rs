@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::failure::{Failure, refused};
+use crate::output::print;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -125,7 +126,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Command>
         Err(error) => error,
     };
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
+        print(&error.render().to_string())?;
         return Ok(None);
     }
     if matches!(

@@ -1,5 +1,6 @@
 //! The `uring` command.
 
+use std::io::Write;
 use std::process::ExitCode;
 use uring_cli::args::{Command, parse};
 use uring_cli::{Failure, FailureKind, Stop, bench, probe};
@@ -26,7 +27,8 @@ fn main() -> ExitCode {
 
 /// One line on standard error, and the status that goes with it.
 fn told(failure: &Failure) -> ExitCode {
-    eprintln!("uring: {}", failure.message());
+    // Were standard error closed, the status would still tell.
+    let _ = writeln!(std::io::stderr(), "uring: {}", failure.message());
     ExitCode::from(match failure.kind() {
         FailureKind::Interrupted => 130,
         FailureKind::Wrong => 1,

@@ -1,6 +1,7 @@
 //! `uring probe`: what this kernel and these limits allow, and what to change to get more.
 
 use crate::args::ProbeArgs;
+use crate::output::print;
 use crate::{Failure, Output};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -9,16 +10,14 @@ use uring_core::{Advice, Capability, Probe};
 /// Runs the command.
 ///
 /// # Errors
-/// When the JSON file cannot be written.
+/// When the JSON file or standard output cannot be written.
 pub fn main(args: &ProbeArgs) -> Result<(), Failure> {
     let file = Output::claim_if("--json", args.json.as_ref())?;
     let probe = uring_core::probe();
     let more = around();
-    print!("{}", text(&probe, &more));
-    match file {
-        Some(file) => file.write(&format!("{:#}\n", json(&probe, &more))),
-        None => Ok(()),
-    }
+    // The file first: standard output may be a pipe whose reader has left.
+    let written = file.map_or(Ok(()), |file| file.write(&format!("{:#}\n", json(&probe, &more))));
+    written.and(print(&text(&probe, &more)))
 }
 
 /// What was found, for a reader.

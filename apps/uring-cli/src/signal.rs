@@ -1,8 +1,9 @@
-//! Ctrl-C as a flag that every loop looks at.
+//! Ctrl-C, and what else asks for the end, as a flag that every loop looks at.
 
 use crate::failure::{Failure, FailureKind, refused};
+use crate::sys;
 use inline_error::InlineError;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use sync_base::atomic::{AtomicBool, Ordering};
 use sync_base::sync::Arc;
@@ -12,13 +13,16 @@ use sync_base::sync::Arc;
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Makes SIGINT and SIGTERM raise the flag; the second one ends the process at once, with status 130.
+    /// Makes SIGINT, SIGTERM and SIGHUP raise the flag; the second one ends the process at once, with status 130. What
+    /// `nohup` ignores stays ignored, and a file over `ulimit -f` fails where it is written instead of killing.
     ///
     /// # Errors
     /// When the system takes no handler.
     pub fn on_signals() -> Result<Self, Failure> {
         let stop = Self::default();
-        for signal in [SIGINT, SIGTERM] {
+        sys::ignore(SIGXFSZ);
+        let hangs_up = (!sys::is_ignored(SIGHUP)).then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hangs_up) {
             flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.0))
                 .and_then(|_| flag::register(signal, Arc::clone(&stop.0)))
                 .map_err(|e| refused(format_args!("no handler for signal {signal}: {e}")))?;

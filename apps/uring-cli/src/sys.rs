@@ -88,3 +88,20 @@ pub(crate) fn thread_cpu_ns() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
+
+/// Makes the process deaf to a signal.
+pub(crate) fn ignore(signal: i32) {
+    // SAFETY: ignoring runs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Whether the process is deaf to a signal, as under `nohup`.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    let mut now = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: changes nothing, and `now` has room for one answer.
+    if unsafe { libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call succeeded, so it wrote the answer.
+    unsafe { now.assume_init() }.sa_sigaction == libc::SIG_IGN
+}

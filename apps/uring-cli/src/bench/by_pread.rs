@@ -7,9 +7,10 @@ use flat_combine::StripedCounter;
 use inline_error::InlineError;
 use seqstats::{Histogram, Recorder};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 use sync_base::sync::Arc;
-use uring_core::LATENCY_BUCKETS;
+use uring_core::{LATENCY_BUCKETS, StatsHandle};
 
 /// What the readers publish while they read.
 #[derive(Debug, Default)]
@@ -21,13 +22,14 @@ pub(super) struct Published {
 /// The latencies of one reader.
 pub(super) type Latencies = Arc<Histogram<LATENCY_BUCKETS>>;
 
-/// Reads until told to stop, on one of the processors.
+/// Reads until told to stop, on one of the processors; drops `ready` once it is.
 ///
 /// # Errors
 /// When a read fails or comes back wrong.
 pub(super) fn read(
     course: &Course<'_>,
     index: usize,
+    ready: Sender<StatsHandle>,
     published: &Published,
     latencies: &Latencies,
 ) -> Result<Done, Failure> {
@@ -35,12 +37,17 @@ pub(super) fn read(
     let buffer = course.slab.claim();
     let recorder = Recorder::try_claim(Arc::clone(latencies));
     let file = course.files.get(course.file);
-    course.start.wait();
+    // Whoever waits for all to be ready need not wait for this one.
+    drop(ready);
+    let go = course.start.wait();
     let (Some(mut buffer), Ok(mut recorder), Some(file)) = (buffer, recorder, file) else {
         return Err(refused(format_args!(
             "no buffer for reader {index}; give a smaller --depth"
         )));
     };
+    if !go {
+        return Ok(Done::default());
+    }
     let fd = file.as_fd().as_raw_fd();
     let mut blocks = Blocks::new(index, course.blocks);
     let mut settings = course.settings.reader();

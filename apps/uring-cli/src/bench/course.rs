@@ -1,10 +1,10 @@
 //! What every reader of a run is given, and what it gives back.
 
 use super::content::{Content, FULL_EVERY};
+use super::gate::Gate;
 use crate::failure::FailureKind;
 use inline_error::InlineError;
 use pooled_vec::Slab;
-use std::sync::Barrier;
 use std::time::Instant;
 use uring_core::engine::SharedSettings;
 use uring_core::file::Files;
@@ -26,8 +26,8 @@ pub struct Course<'a> {
     pub slab: &'a Slab,
     /// What may change.
     pub settings: &'a SharedSettings,
-    /// Readers and the one who measures start together.
-    pub start: Barrier,
+    /// Readers wait here with their set-up done, and start together.
+    pub start: Gate,
     /// The processors to use.
     pub cpus: &'a [usize],
 }

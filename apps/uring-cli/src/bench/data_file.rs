@@ -103,7 +103,12 @@ impl DataFile {
                 "--file {path}: {cause}; name a file that you may read"
             ))
         };
-        let file = File::open(path).map_err(|e| told(&e))?;
+        // A pipe is refused below, and opening it must not wait for its other end.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)
+            .map_err(|e| told(&e))?;
         let meta = file.metadata().map_err(|e| told(&e))?;
         if !meta.is_file() {
             let path = path.display();
@@ -232,7 +237,12 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
 
 fn on_write(error: &io::Error, dir: &Path, bytes: u64) -> Failure {
     match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => too_full(dir, bytes, None),
+        Some(libc::ENOSPC | libc::EDQUOT) => too_full(dir, bytes, None),
+        Some(libc::EFBIG) => refused(format_args!(
+            "--size {}: more than `ulimit -f` or the file system of {} allows one file; give a smaller --size",
+            Bytes(bytes),
+            dir.display()
+        )),
         _ => refused(format_args!(
             "--dir {}: {}; choose another directory",
             dir.display(),

@@ -19,6 +19,7 @@ mod content;
 mod course;
 mod data_file;
 mod figures;
+mod gate;
 mod progress;
 mod run;
 mod show;
@@ -27,15 +28,16 @@ pub use content::{Content, FULL_EVERY};
 pub use course::{Course, Done, ReadError};
 pub use data_file::{DataFile, SMALLEST_BLOCK, Step};
 pub use figures::{Figures, Lane, Phase, Sample};
+pub use gate::Gate;
 pub use progress::Progress;
 pub use show::{json, page, text};
 
 use crate::args::BenchArgs;
 use crate::failure::refused;
+use crate::output::print;
 use crate::{Failure, Output, Stop, sys};
 use pooled_vec::{AlignedOptions, Slab};
 use std::fs::File;
-use std::sync::Barrier;
 use std::time::Duration;
 use uring_core::engine::SharedSettings;
 use uring_core::file::Files;
@@ -67,17 +69,22 @@ pub struct Results {
 pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
     let json_file = Output::claim_if("--json", args.json.as_ref())?;
     let page_file = Output::claim_if("--report", args.report.as_ref())?;
+    for output in json_file.iter().chain(&page_file) {
+        args.file
+            .iter()
+            .try_for_each(|file| output.spare("--file", file))?;
+    }
+    if let (Some(json_file), Some(page_file)) = (&json_file, &page_file) {
+        page_file.apart(json_file)?;
+    }
     let progress = Progress::new();
     let results = run(args, stop, &progress)?;
     drop(progress);
-    println!("{}", text(&results));
-    if let Some(file) = json_file {
-        file.write(&format!("{:#}\n", json(&results)))?;
-    }
-    if let Some(file) = page_file {
-        file.write(&page(&results).to_html())?;
-    }
-    Ok(())
+    // The files first: standard output may be a pipe whose reader has left. One that fails keeps no other from being told.
+    let json_written = json_file.map_or(Ok(()), |file| file.write(&format!("{:#}\n", json(&results))));
+    let page_written = page_file.map_or(Ok(()), |file| file.write(&page(&results).to_html()));
+    let printed = print(&format!("{}\n", text(&results)));
+    json_written.and(page_written).and(printed)
 }
 
 /// Makes or opens the file and runs every lane in every phase.
@@ -197,7 +204,7 @@ impl Place<'_> {
                     block: self.file.block,
                     slab: self.slab,
                     settings: &settings,
-                    start: Barrier::new(figures.readers + 1),
+                    start: Gate::default(),
                     cpus: self.cpus,
                 };
                 run::slice(&course, figures, length, self.stop, self.progress)?;

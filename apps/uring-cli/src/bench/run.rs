@@ -108,39 +108,30 @@ pub(super) fn slice(
                 let (send, published, latencies) = (send.clone(), &published, &latencies);
                 let body = move || match lane {
                     Lane::Ring => by_ring::read(course, index, send),
-                    Lane::Pread => {
-                        drop(send);
-                        by_pread::read(course, index, published, &latencies[index])
-                    }
+                    Lane::Pread => by_pread::read(course, index, send, published, &latencies[index]),
                 };
                 let small = std::thread::Builder::new().stack_size(256 << 10);
                 small.spawn_scoped(scope, body)
             })
             .collect();
         drop(send);
+        let release = Release(course);
+        // Over when every reader has set up, failed or panicked: each then has dropped its sender.
+        let rings: Vec<StatsHandle> = handles.iter().collect();
         let gauge = match lane {
-            Lane::Ring => Gauge::Ring {
-                rings: handles.iter().collect(),
-                base,
-            },
+            Lane::Ring => Gauge::Ring { rings, base },
             Lane::Pread => Gauge::Pread {
                 published: Arc::clone(&published),
                 latencies: latencies.clone(),
             },
         };
-        // Those that could not be started wait for nobody, and nobody must wait for them.
-        for _ in threads.iter().filter(|thread| thread.is_err()) {
-            scope.spawn(|| course.start.wait());
+        let started: Vec<_> = threads.iter().flatten().collect();
+        if started.len() == threads.len() {
+            course.start.open();
+            let over = || stop.asked() || started.iter().any(|t| t.is_finished());
+            watch(course, figures, &gauge, length, &over, progress);
         }
-        course.start.wait();
-        let over = || {
-            stop.asked()
-                || threads
-                    .iter()
-                    .any(|t| t.as_ref().map_or(true, |t| t.is_finished()))
-        };
-        watch(course, figures, &gauge, length, &over, progress);
-        course.settings.stop();
+        drop(release);
         let done: Vec<Result<Done, Failure>> = threads.into_iter().map(joined).collect();
         course.settings.resume();
         (done, gauge.read())
@@ -158,6 +149,16 @@ pub(super) fn slice(
     figures.calls += last.calls;
     figures.latency_ns.merge(&last.latency_ns);
     stop.check()
+}
+
+/// Sends home those that wait for the start and ends those that read, also when the one who measures panics.
+struct Release<'a>(&'a Course<'a>);
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        self.0.start.abort();
+        self.0.settings.stop();
+    }
 }
 
 /// Looks at what is published until the time is up or it is over before that.
@@ -190,7 +191,7 @@ fn joined(
     let thread = thread.map_err(|e| {
         let cause = crate::failure::cause(&e);
         crate::failure::refused(format_args!(
-            "no thread for a reader: {cause}; give a smaller --depth"
+            "no thread for a reader: {cause}; give a smaller --depth or raise `ulimit -u`"
         ))
     })?;
     match thread.join() {
