@@ -71,12 +71,12 @@ mod tests {
         model.preemption_bound = Some(2);
         model.check(|| {
             EXECUTIONS.fetch_add(1, Ordering::Relaxed);
-            let gauge = loom::sync::Arc::new(Gauge::default());
-            let worker = loom::thread::spawn({
+            let gauge = sync_base::sync::Arc::new(Gauge::default());
+            let worker = sync_base::thread::spawn({
                 let gauge = gauge.clone();
                 move || (gauge.run(1), gauge.run(2))
             });
-            let reader = loom::thread::spawn({
+            let reader = sync_base::thread::spawn({
                 let gauge = gauge.clone();
                 move || assert!(matches!(gauge.last(), [0, 0] | [1, 0] | [2, 1]))
             });
