@@ -73,6 +73,8 @@ impl<T> Body<T> {
     #[must_use]
     pub(crate) fn release(&self) -> bool {
         // Release: pairs with the Acquire below; this thread's use of the value comes before its drop.
+        // weaken-ok(Release->Relaxed): the domain's heavy barrier, run after the move to dead, orders every thread's use
+        // before the drop; crossbeam-epoch has no such barrier against a `Shared` outside a section, and loom lacks it.
         if self.refs.fetch_sub(1, Ordering::Release) != 1 {
             return false;
         }
@@ -95,6 +97,8 @@ impl<T> Body<T> {
         // AcqRel: the Acquire pairs with the Release in `release`, whose uses come before the drop; the Release pairs
         // with the Acquire in `acquire`, and publishes that the slots are unlinked. Relaxed on failure: somebody
         // acquired meanwhile, and will release.
+        // weaken-ok(AcqRel->Release): as in `release`: the domain's heavy barrier orders it too, crossbeam-epoch does not.
+        // weaken-ok(AcqRel->Acquire): an `acquire` that fails looks at the slot again, and what a late look costs is a turn.
         self.refs
             .compare_exchange(count, DEAD, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()

@@ -70,7 +70,9 @@ impl Page {
 
     /// The bitmap word with this index in the whole table.
     pub(crate) fn word(&self, word: u32) -> &AtomicU64 {
-        &self.words[(word % PAGE_WORDS) as usize]
+        #[cfg_attr(loom, expect(clippy::modulo_one, reason = "a page has one word under loom"))]
+        let at = (word % PAGE_WORDS) as usize;
+        &self.words[at]
     }
 }
 

@@ -169,9 +169,9 @@ impl<R: Reclaim> RegisteredFiles<R> {
         let removed = self.table.remove(file).ok_or(FdError::NotOpen {
             number: file.number(),
         })?;
-        // AcqRel: the Acquire pairs with the Release in `bind`; the slot goes to the caller. The Release orders the
-        // removal before a `bind` that finds the slot gone.
-        let slot = removed.slot.swap(GONE, Ordering::AcqRel);
+        // Acquire: pairs with the Release in `bind`; the slot goes to the caller. A `bind` that finds it gone learns no more.
+        // weaken-ok(Acquire->Relaxed): the heavy barrier of the close below orders the binder too; other backends lack it.
+        let slot = removed.slot.swap(GONE, Ordering::Acquire);
         Ok((Some(slot).filter(|slot| *slot < GONE), removed.close()))
     }
 

@@ -136,6 +136,27 @@ fn c6_a_number_this_thread_gave_back_is_not_hidden_by_a_late_mark() {
 }
 
 #[test]
+fn c6_a_mark_left_by_another_release_is_removed_before_this_one_returns() {
+    check("fdtable.release_against_fill_and_release", LONG, || {
+        let table = table(64);
+        insert(&table, 1);
+        // Fills the word, marks it and ends the fullness; the mark goes some steps later.
+        let other = spawn(&table, |t| {
+            let number = insert(t, 2);
+            t.remove(number).unwrap().into_shared().ok()
+        });
+        // Never full from here on: nobody may pass over it.
+        let reuser = spawn(&table, |t| {
+            let value = t.remove(0).unwrap().into_shared().ok();
+            (value, insert(t, 3))
+        });
+        let _value = other.join().unwrap();
+        let (_value, reused) = reuser.join().unwrap();
+        assert!(reused < 2, "{reused}");
+    });
+}
+
+#[test]
 fn c6_two_that_empty_one_full_word_leave_it_open() {
     check("fdtable.reopen_against_reopen", LONG, || {
         let table = table(64);

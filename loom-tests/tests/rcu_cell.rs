@@ -19,7 +19,11 @@ unsafe impl Send for Value {}
 
 impl Value {
     fn new(value: u32) -> Self {
-        Self(UnsafeCell::new(value), Arc::new(()))
+        let made = Self(UnsafeCell::new(0), Arc::new(()));
+        // Written once more, since loom does not always take the making of a cell for a write.
+        // SAFETY: not shared yet.
+        made.0.with_mut(|v| unsafe { *v = value });
+        made
     }
 
     fn get(&self) -> u32 {
@@ -82,6 +86,26 @@ fn a_stored_version_is_whole_and_the_former_outlives_its_readers() {
         });
         let writer = spawn(&cell, |cell| cell.store(Value::new(2)));
         join([reader, writer]);
+    });
+}
+
+#[test]
+fn a_swap_hands_out_the_former_version_whole() {
+    check("cell.swap_beside_store", bounds(3, 2), || {
+        // Nothing is collected, which would order the two.
+        let domain = Domain::builder().batch(64).build();
+        let cell = Arc::new(RcuCell::in_domain(Arc::new(Value::new(1)), domain));
+        let storer = spawn(&cell, |cell| {
+            // In the domain before the version is made, so that joining it orders nothing after.
+            drop(cell.load());
+            cell.store(Value::new(2));
+        });
+        let swapper = spawn(&cell, |cell| {
+            drop(cell.load());
+            let former = cell.swap(Arc::new(Value::new(3)));
+            assert!(former.get() <= 2);
+        });
+        join([storer, swapper]);
     });
 }
 

@@ -18,7 +18,11 @@ unsafe impl Send for Value {}
 
 impl Value {
     fn new(value: u32) -> Self {
-        Self(UnsafeCell::new(value), Arc::new(()))
+        let made = Self(UnsafeCell::new(0), Arc::new(()));
+        // Written once more, since loom does not always take the making of a cell for a write.
+        // SAFETY: not shared yet.
+        made.0.with_mut(|v| unsafe { *v = value });
+        made
     }
 
     fn get(&self) -> u32 {
@@ -91,6 +95,24 @@ fn a_replaced_key_is_never_absent_and_never_torn() {
         let writer = spawn(&map, |map| drop(map.insert(1, Value::new(11))));
         join([reader, writer]);
         assert_eq!(map.pin().get(&1).map(Value::get), Some(11));
+    });
+}
+
+#[test]
+fn a_first_insert_publishes_its_entry_whole() {
+    check("map.get_beside_first_insert", bounds(3, 2), || {
+        // A table of eight with room, and nothing to retire: the slot alone carries the new entry over.
+        let map = map(&[1, 2, 3]);
+        let reader = spawn(&map, |map| {
+            let seen = map.pin().get(&4).map(Value::get);
+            assert!(matches!(seen, None | Some(40)), "{seen:?}");
+        });
+        let writer = spawn(&map, |map| {
+            // In the domain before the entry is made, so that joining it orders nothing after.
+            drop(map.pin());
+            map.insert(4, Value::new(40));
+        });
+        join([reader, writer]);
     });
 }
 
@@ -188,6 +210,24 @@ fn an_entry_handle_outlives_removal_and_is_freed_once() {
         });
         let writer = spawn(&map, |map| drop(map.remove(&1)));
         join([reader, writer]);
+    });
+}
+
+#[test]
+fn the_last_handle_takes_the_entry_apart() {
+    check("map.take_apart_beside_drop", bounds(3, 2), || {
+        let map = map(&[1]);
+        let handles = [map.get_entry(&1).unwrap(), map.get_entry(&1).unwrap()];
+        drop(map.remove(&1));
+        map.domain().collect();
+        let [one, other] = handles.map(|entry| {
+            thread::spawn(move || {
+                assert_eq!(entry.get(), 10);
+                // What was taken apart is ours: dropping it writes.
+                entry.try_into_parts().map(drop).is_ok()
+            })
+        });
+        assert!(!(one.join().unwrap() && other.join().unwrap()));
     });
 }
 

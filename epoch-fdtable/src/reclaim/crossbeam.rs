@@ -35,6 +35,7 @@ unsafe impl Backend for CrossbeamEpoch {
     fn grace(&self) -> Arc<AtomicBool> {
         let passed = Arc::new(AtomicBool::new(false));
         let mark = Arc::clone(&passed);
+        // weaken-ok(Release->Relaxed): this backend is not built under loom; stress and the shared suite run it.
         // Release: pairs with the Acquire in `wait`; what the sections that were open did comes before what we free.
         crossbeam_epoch::pin().defer(move || mark.store(true, Ordering::Release));
         passed
@@ -46,6 +47,7 @@ unsafe impl Backend for CrossbeamEpoch {
         for round in 0u64.. {
             crossbeam_epoch::pin().flush();
             // Acquire: pairs with the Release in `grace`.
+            // weaken-ok(Acquire->Relaxed): this backend is not built under loom; stress and the shared suite run it.
             if grace.load(Ordering::Acquire) {
                 return true;
             }

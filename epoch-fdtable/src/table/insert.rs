@@ -182,6 +182,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             // AcqRel: the Release pairs with the Acquire of every slot load and publishes the new node; the Acquire
             // pairs with the Release that published the old one, which is now ours. Relaxed on failure: read again.
             // I4: pinned, so the old address cannot have come back.
+            // weaken-ok(AcqRel->Release): by I4 this meets the very node whose publication `find` has acquired.
             if slot
                 .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()

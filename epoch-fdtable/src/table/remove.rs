@@ -89,6 +89,8 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             // AcqRel: the Release pairs with the Acquire of every slot load and passes the node on; the Acquire pairs
             // with the Release that published it, so that passing it on is in order. Relaxed on failure: read again.
             // I4: pinned, so the old address cannot have come back.
+            // weaken-ok(AcqRel->Release): by I4 this meets the very node whose publication `find` has acquired.
+            // weaken-ok(AcqRel->Acquire): a read-modify-write continues the release sequence of that publication.
             let swapped =
                 page.slot(number)
                     .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
@@ -116,6 +118,8 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             let link = self.find(key).filter(|link| chosen(link.flags()))?;
             // AcqRel: the Acquire pairs with the Release that published the node, which is now ours; the Release orders
             // this thread's earlier writes before whoever finds the slot empty. Relaxed on failure: read again. I4.
+            // weaken-ok(AcqRel->Release): by I4 this meets the very node whose publication `find` has acquired.
+            // weaken-ok(AcqRel->Acquire): nothing is read because a slot is empty; the number's bit hands the slot on.
             let emptied =
                 page.slot(number)
                     .compare_exchange(link.0, EMPTY, Ordering::AcqRel, Ordering::Relaxed);

@@ -485,6 +485,7 @@ impl<T> Slots<T> {
 
     /// Claims a slot, this thread's usual one if it is free, the gated one if none is.
     fn sit_down(&self) -> Seat<'_, T> {
+        #[cfg_attr(loom, expect(clippy::modulo_one, reason = "one slot under loom"))]
         let home = thread_number() as usize % OPEN_SLOTS;
         let open = (home..OPEN_SLOTS)
             .chain(0..home)

@@ -189,6 +189,7 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
         let seen = ptr::from_ref(current).cast_mut();
         // AcqRel: Release pairs with the Acquire in `acquire`, publishes the new value; Acquire pairs with the Release of
         // the write that published the former one, which the caller reads.
+        // weaken-ok(AcqRel->Release): `current` is a borrow of that version, so its publication is already ordered before.
         // Acquire: pairs with the same on failure; the version met is handed back.
         match self
             .current
