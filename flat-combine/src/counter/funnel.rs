@@ -167,6 +167,7 @@ impl Aggregator {
     fn add(&self, counter: &AtomicU64, amount: i64, report: impl FnOnce(Report)) -> u64 {
         // AcqRel: pairs with the swap in `lead`: the leader sees what was done before this operation, and this one sees
         // the slot as the leader before opened it.
+        // weaken-ok(AcqRel->Acquire): one member to another by way of the leader: not reached with two preemptions.
         let joined = Word(self.word.fetch_add(Word::join(amount), Ordering::AcqRel));
         if joined.count() == 0 {
             return self.lead(counter, joined.slot(), report);
@@ -202,6 +203,7 @@ impl Aggregator {
             .before
             .with_mut(|before| unsafe { *before = Some(mine) });
         // AcqRel: pairs with the fetch_add in `add`; publishes the next slot, and takes in what the members did before.
+        // weaken-ok(AcqRel->Release): one member to another by way of the leader: not reached with two preemptions.
         let closed = Word(self.word.swap(Word::opening(next).0, Ordering::AcqRel));
         // AcqRel: pairs with every addition to the counter, direct or by another leader.
         let base = counter.fetch_add(closed.sum(), Ordering::AcqRel);
