@@ -118,6 +118,45 @@ fn b11_room_behind_a_lagging_consumer_is_not_missed() {
 }
 
 #[test]
+fn a8_batches_publish_their_indices_as_single_values_do() {
+    check("mpmc.room_beside_batch", TWO, || {
+        let queue = Arc::new(Queue::new(4, Overrun::DropNewest));
+        (0..4).for_each(|i| queue.try_push(i).expect("room for four"));
+        let theirs = Arc::clone(&queue);
+        let batch = thread::spawn(move || {
+            for _ in 0..2 {
+                theirs.try_pop().expect("four values, three pops");
+            }
+            theirs.push_batch(&mut VecDeque::from([9])).expect("open")
+        });
+        let theirs = Arc::clone(&queue);
+        let single = thread::spawn(move || {
+            theirs.try_pop().expect("four values, three pops");
+            theirs.try_push(9).expect("room is due");
+        });
+        single.join().unwrap();
+        assert_eq!(batch.join().unwrap() + 2, queue.len());
+    });
+    check("mpmc.value_beside_batch", TWO, || {
+        let queue = Arc::new(Queue::new(4, Overrun::DropNewest));
+        let theirs = Arc::clone(&queue);
+        let batch = thread::spawn(move || {
+            for i in 1..=2 {
+                theirs.try_push(i).expect("room for four");
+            }
+            theirs.pop_batch(&mut Vec::new(), 1)
+        });
+        let theirs = Arc::clone(&queue);
+        let single = thread::spawn(move || {
+            theirs.try_push(3).expect("room for four");
+            theirs.try_pop().expect("a value is due");
+        });
+        single.join().unwrap();
+        assert_eq!(2 - batch.join().unwrap(), queue.len());
+    });
+}
+
+#[test]
 fn b11_slot_of_the_next_lap_waits_for_the_last_reader() {
     check("mpmc.laps", TWO, || {
         let queue = Arc::new(Queue::new(1, Overrun::DropNewest));

@@ -152,7 +152,8 @@ impl<T> Queue<T> {
     }
 
     /// Pushes from the front of `values` as many as there is room for, in neighbouring positions; the rest stays.
-    /// Applies no overrun policy: never sleeps, drops nothing.
+    /// Applies no overrun policy: never sleeps, drops nothing. A slot that a consumer is just leaving is not counted as
+    /// room, so fewer may go in than single pushes would place.
     ///
     /// # Errors
     /// If the queue is closed; all values stay.

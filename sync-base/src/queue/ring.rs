@@ -270,6 +270,7 @@ impl<T> Ring<T> {
     pub(super) unsafe fn try_pop_alone(&self) -> Result<T, PopError> {
         let head = self.claim(|head| {
             // Release: pairs with the Acquire loads of `head`; this is the only thread that moves it.
+            // weaken-ok(Release->Relaxed): beside a lone consumer nobody else loads `head` but for the position in it.
             self.head.store(head.wrapping_add(1), Ordering::Release);
             Ok(head)
         })?;
@@ -315,6 +316,7 @@ impl<T> Ring<T> {
     /// `next` is called that often and must not panic.
     pub(super) fn try_push_batch(&self, count: usize, mut next: impl FnMut() -> T) -> Result<usize, ()> {
         // Acquire: pairs with the Release of whoever moved it; what that thread popped before is seen.
+        // weaken-ok(Acquire->Relaxed): a batch may find fewer than there are, so an old stamp breaks no promise.
         let mut tail = self.tail.load(Ordering::Acquire);
         loop {
             if tail & CLOSED != 0 {
@@ -326,6 +328,7 @@ impl<T> Ring<T> {
                 .count();
             // Release: pairs with the Acquire loads of the same index, and Acquire on failure; the slots came with their stamps, and a slot free for a position stays
             // so until `tail` moves over it.
+            // weaken-ok(Acquire->Relaxed): a batch may find fewer than there are, so an old stamp breaks no promise.
             match self
                 .tail
                 .compare_exchange(tail, tail + 2 * room, Ordering::Release, Ordering::Acquire)
@@ -345,6 +348,7 @@ impl<T> Ring<T> {
     /// Pops up to `count` values from positions claimed by one exchange, into `into`, which has room for them.
     pub(super) fn try_pop_batch(&self, count: usize, mut into: impl FnMut(T)) -> usize {
         // Acquire: pairs with the Release of whoever moved it; what that thread pushed before is seen.
+        // weaken-ok(Acquire->Relaxed): a batch may find fewer than there are, so an old stamp breaks no promise.
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             let ready = (0..count.min(self.slots.len()))
@@ -352,6 +356,7 @@ impl<T> Ring<T> {
                 .count();
             // Release: pairs with the Acquire loads of the same index, and Acquire on failure; the slots came with their stamps, and a filled slot stays so until `head`
             // moves over it.
+            // weaken-ok(Acquire->Relaxed): a batch may find fewer than there are, so an old stamp breaks no promise.
             match self.head.compare_exchange(
                 head,
                 head.wrapping_add(ready),
