@@ -157,6 +157,23 @@ fn a8_batches_publish_their_indices_as_single_values_do() {
 }
 
 #[test]
+fn a8_queue_whose_oldest_gives_way_is_not_called_empty() {
+    check("mpmc.displaced_not_empty", TWO, || {
+        let queue = Arc::new(Queue::new(2, Overrun::DropOldest));
+        (0..2).for_each(|i| queue.try_push(i).expect("room for two"));
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || {
+            for i in 2..4 {
+                let _ = theirs.push(i).expect("open");
+            }
+        });
+        let consumer = thread::spawn(move || queue.try_pop().expect("one value stays at least"));
+        producer.join().unwrap();
+        consumer.join().unwrap();
+    });
+}
+
+#[test]
 fn b11_slot_of_the_next_lap_waits_for_the_last_reader() {
     check("mpmc.laps", TWO, || {
         let queue = Arc::new(Queue::new(1, Overrun::DropNewest));

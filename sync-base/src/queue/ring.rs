@@ -213,6 +213,7 @@ impl<T> Ring<T> {
     /// Pushes into a full queue by taking out the oldest value. Others may see the queue one short in between.
     pub(super) fn displace(&self, value: T) -> Displaced<T> {
         // Acquire: pairs with the Release of whoever moved it; what that thread pushed before is seen.
+        // weaken-ok(Acquire->Relaxed): what is not seen yet means Retry; the stamp and the exchange of `head` decide.
         let head = self.head.load(Ordering::Acquire);
         let position = head.wrapping_add(self.slots.len());
         // Relaxed: as above; that it is full is settled by the exchange of `head` below and R5.
