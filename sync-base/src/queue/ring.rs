@@ -233,6 +233,8 @@ impl<T> Ring<T> {
         let oldest = unsafe { self.take(head) };
         // Only the owner of this slot can move `tail` beyond `position`; what can come between is a close.
         // Release: pairs with the Acquire loads of `tail`. Relaxed on failure: its value is not used.
+        // weaken-ok(Release->Relaxed): in a full queue each pop was followed by the push into its slot, whose own Release
+        // this exchange carries on.
         let won = self.tail.compare_exchange(
             free(position),
             free(position) + 2,
