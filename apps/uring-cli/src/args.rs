@@ -40,24 +40,40 @@ pub struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Size of the file made, or the part of --file that is read
-    #[arg(long, value_name = "BYTES", default_value = "512MiB")]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "512MiB",
+        allow_negative_numbers = true
+    )]
     pub size: Bytes,
     /// Bytes a read
-    #[arg(long, value_name = "BYTES", default_value = "4KiB")]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "4KiB",
+        allow_negative_numbers = true
+    )]
     pub bs: Bytes,
     /// Seconds for each of the four runs: page cache and O_DIRECT, io_uring and pread
     #[arg(
         long,
         visible_alias = "duration",
         value_name = "SECONDS",
-        default_value_t = 3.0
+        default_value_t = 3.0,
+        allow_negative_numbers = true
     )]
     pub seconds: f64,
     /// Reads in flight on each core
-    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 64,
+        allow_negative_numbers = true
+    )]
     pub depth: u32,
     /// Cores to use, all by default
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     pub cores: Option<usize>,
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]

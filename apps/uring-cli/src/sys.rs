@@ -13,6 +13,8 @@ pub(crate) struct FileSystem {
     pub(crate) name: &'static str,
     /// Files are nowhere but in memory.
     pub(crate) in_memory: bool,
+    /// It can hold files that a user makes, as far as is known.
+    pub(crate) takes_files: bool,
     /// Bytes that this user may still write.
     pub(crate) free_bytes: u64,
 }
@@ -38,6 +40,9 @@ pub(crate) fn file_system(path: &Path) -> io::Result<FileSystem> {
         0x2fc1_2fc1 => ("zfs", false),
         0x794c_7630 => ("overlayfs", false),
         0x6969 => ("nfs", false),
+        0x9fa0 => ("proc", true),
+        0x6265_6572 => ("sysfs", true),
+        0x6367_7270 => ("cgroup2", true),
         _ => ("unknown", false),
     };
     let free_bytes = told
@@ -46,6 +51,7 @@ pub(crate) fn file_system(path: &Path) -> io::Result<FileSystem> {
     Ok(FileSystem {
         name,
         in_memory,
+        takes_files: !matches!(name, "proc" | "sysfs" | "cgroup2"),
         free_bytes,
     })
 }

@@ -96,6 +96,21 @@ fn sizes_that_make_no_sense_are_refused_with_a_remedy() {
         (["--cores", "100000"], ["--cores 100000", "give 1 to"]),
         (["--seconds", "0"], ["--seconds 0", "0.05"]),
         (["--seconds", "NaN"], ["--seconds NaN", "0.05"]),
+        (
+            ["--seconds", "-1"],
+            ["--seconds -1: out of range", "0.05 to 86400"],
+        ),
+        (["--seconds", "1e300"], ["--seconds 1e300: out of range", "86400"]),
+        (["--size", "-1"], ["'-1' for '--size", "512MiB"]),
+        (["--depth", "-1"], ["'-1' for '--depth", "--help"]),
+        (
+            ["--size", "15000000TiB"],
+            ["more than any file can hold", "smaller --size"],
+        ),
+        (
+            ["--dir", "/proc"],
+            ["--dir /proc: proc takes no files", "on a disk"],
+        ),
     ] {
         refused(&run(&["bench", args[0], args[1]]), &words);
     }
@@ -237,6 +252,19 @@ fn a_full_disk_is_refused_and_stays_empty() {
 }
 
 #[test]
+fn a_default_directory_is_not_blamed_on_an_option_that_was_not_given() {
+    let Some(disk) = SmallDisk::mount("size=1m") else {
+        return;
+    };
+    let size = ["bench", "--size", "4000000TiB"];
+    let output = uring(&size).env("TMPDIR", disk.0.path()).output().unwrap();
+    let line = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(!line.starts_with("uring: --dir"), "{line}");
+    assert!(line.contains("--size"), "{line}");
+}
+
+#[test]
 fn a_directory_that_takes_no_files_is_refused() {
     let Some(disk) = SmallDisk::mount("size=1m,ro") else {
         return;
@@ -340,7 +368,7 @@ fn a_run_prints_figures_writes_results_and_is_silent_in_a_pipe() {
         "Throughput over time",
         "p99 latency over time",
         "Reads in flight over time",
-        "Latency histogram",
+        "Latency distribution",
     ] {
         assert!(html.contains(title));
     }

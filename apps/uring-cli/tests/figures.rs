@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard};
 use uring_cli::args::{BenchArgs, Bytes};
-use uring_cli::bench::{Content, DataFile, Lane, Progress, Results, measure, run};
+use uring_cli::bench::{Content, DataFile, Lane, Phase, Progress, Results, measure, page, run, text};
 use uring_cli::{FailureKind, Stop};
 use uring_core::totals;
 
@@ -70,15 +70,72 @@ fn latencies_are_those_of_the_histograms_that_rings_publish() {
         assert_eq!(row.latency_ns.count(), row.reads, "one latency a read");
         let [p50, p99, p999] = row.quantiles_us();
         assert!(0.0 < p50 && p50 <= p99 && p99 <= p999);
-        // Latency counts from the batch's first submission and the looks are apart: a tenth of room.
         let most = if row.lane == Lane::Ring { 16 } else { row.readers };
-        assert!(
-            row.in_flight() <= most as f64 * 1.1,
-            "{} of {most}",
-            row.in_flight()
+        assert_eq!(row.allowed, most);
+        let estimates = row.samples.iter().map(|s| s.in_flight).chain([row.in_flight()]);
+        for in_flight in estimates {
+            assert!((0.0..=most as f64).contains(&in_flight), "{in_flight} of {most}");
+        }
+        assert_eq!(
+            (row.checked, row.wrong()),
+            (row.reads, 0),
+            "every read is checked"
         );
         assert!(row.cpu_ns_per_read() > 0.0 && row.per_second() > 0.0);
         assert!(!row.samples.is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_compared_is_said_under_the_table() {
+    let Some(_alone) = alone() else { return };
+    let mut results = results(4);
+    let told = text(&results);
+    assert!(
+        told.contains("a ring holds 4 a core and pread 1, so their latencies are not comparable")
+            && told.contains("1.6 %")
+            && !told.contains("not at equal reads in flight"),
+        "{told}"
+    );
+    // As if there had been so many cores that pread was capped.
+    if let Some(ring) = results
+        .rows
+        .iter_mut()
+        .find(|row| (row.lane, row.phase) == (Lane::Ring, Phase::Direct))
+    {
+        ring.allowed = 1024;
+        let told = text(&results);
+        assert!(
+            told.contains(
+                "(not at equal reads in flight: 1024 against 4, for pread is capped at 512 threads)"
+            ),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn wrong_reads_are_counted() {
+    let Some(_alone) = alone() else { return };
+    let mut results = results(4);
+    results.rows[0].checked -= 3;
+    assert!(text(&results).contains("0 failed, 3 wrong"));
+}
+
+#[test]
+fn the_latency_plot_rises_to_all_reads() {
+    let Some(_alone) = alone() else { return };
+    let page = page(&results(16)).to_json();
+    let plots = page["parts"].as_array().unwrap().iter().map(|part| &part["plot"]);
+    let plots: Vec<_> = plots
+        .filter(|plot| plot["title"] == "Latency distribution")
+        .collect();
+    assert!(!plots.is_empty());
+    for series in plots.iter().flat_map(|plot| plot["series"].as_array().unwrap()) {
+        let points = series["points"].as_array().unwrap();
+        let shares: Vec<f64> = points.iter().map(|point| point[1].as_f64().unwrap()).collect();
+        assert!(shares.is_sorted(), "no saw: {shares:?}");
+        assert_eq!(shares.last(), Some(&100.0));
     }
 }
 

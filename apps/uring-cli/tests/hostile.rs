@@ -426,3 +426,39 @@ fn readers_that_cannot_be_started_are_one_line_and_nobody_waits_for_them() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn a_file_too_great_to_take_note_of_is_refused() {
+    let home = Home::new();
+    if File::create(&home.data).unwrap().set_len(4 << 40).is_err() {
+        eprintln!("skipped: no file of 4 TiB here, not even an empty one");
+        return;
+    }
+    let mut command = home.bench(&["--size", "4TiB", "--bs", "512"]);
+    refused(
+        &run(limited(&mut command, libc::RLIMIT_AS, 4 << 30)),
+        &["--file", "no memory", "smaller --size", "greater --bs"],
+    );
+}
+
+#[test]
+fn a_result_that_may_not_be_replaced_is_told_so() {
+    let home = Home::new();
+    let Some((program, user)) = as_nobody_else(&home) else {
+        return;
+    };
+    let json = home.path("out.json");
+    fs::write(&json, "old").unwrap();
+    fs::set_permissions(&json, fs::Permissions::from_mode(0o444)).unwrap();
+    let mut command = command(&program);
+    user.map(|user| command.uid(user));
+    refused(
+        &run(command.args(["probe", "--json", &json])),
+        &[
+            "--json",
+            "permission denied",
+            "make it writable or name another file",
+        ],
+    );
+    assert_eq!(fs::read(&json).unwrap(), b"old");
+}

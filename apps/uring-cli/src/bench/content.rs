@@ -36,14 +36,21 @@ impl Content {
     /// Reads a file once and notes what is in it. Memory: 24 bytes a block.
     ///
     /// # Errors
-    /// When it cannot be read, or ends early.
+    /// When it cannot be read, or ends early, or there is no memory for the notes.
     pub fn survey(
         file: &File,
         blocks: u64,
         block: usize,
         step: &mut dyn FnMut(u64) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
-        let mut seen = Vec::with_capacity(blocks as usize);
+        let mut seen = Vec::new();
+        seen.try_reserve_exact(blocks as usize).map_err(|_| {
+            let mebibytes = (blocks * size_of::<[u64; 3]>() as u64) >> 20;
+            refused(format_args!(
+                "--file: no memory to note what is in it ({mebibytes} MiB for {blocks} blocks); \
+                 give a smaller --size or a greater --bs"
+            ))
+        })?;
         let mut bytes = vec![0; block];
         for number in 0..blocks {
             if number % 256 == 0 {

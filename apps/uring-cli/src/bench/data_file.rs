@@ -7,6 +7,7 @@ use super::content::Content;
 use crate::args::Bytes;
 use crate::failure::{Failure, cause, refused};
 use crate::sys::{FileSystem, file_system};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -49,21 +50,30 @@ impl DataFile {
         step: &mut Step<'_>,
     ) -> Result<Self, Failure> {
         let (dir, fs) = match dir {
-            Some(dir) => (dir.to_owned(), asked(dir)?),
+            Some(dir) => (Place::asked(dir), asked(dir)?),
             None => find_disk()?,
         };
         let blocks = count_blocks(size, block)?;
         let bytes = blocks * block.0;
+        if i64::try_from(bytes).is_err() {
+            return Err(refused(format_args!(
+                "--size {size}: more than any file can hold; give a smaller --size"
+            )));
+        }
+        // First of all, or a file system that takes no files would pass for a full one.
+        let file = nameless(&dir.path).map_err(|e| match fs.takes_files {
+            true => refused(format_args!(
+                "{dir}: {}; choose a directory that you may write to",
+                cause(&e)
+            )),
+            false => refused(format_args!(
+                "{dir}: {} takes no files; choose a --dir on a disk",
+                fs.name
+            )),
+        })?;
         if fs.free_bytes < bytes {
             return Err(too_full(&dir, bytes, Some(fs.free_bytes)));
         }
-        let file = nameless(&dir).map_err(|e| {
-            refused(format_args!(
-                "--dir {}: {}; choose a directory that you may write to",
-                dir.display(),
-                cause(&e)
-            ))
-        })?;
         reserve(&file, bytes).map_err(|e| on_write(&e, &dir, bytes))?;
         let mut chunk = vec![0; 1 << 20];
         let mut at = 0;
@@ -86,7 +96,7 @@ impl DataFile {
             place: format!(
                 "{} of random data, nameless, in {} ({})",
                 Bytes(bytes),
-                dir.display(),
+                dir.path.display(),
                 fs.name
             ),
         })
@@ -136,6 +146,35 @@ impl DataFile {
     }
 }
 
+/// A directory, and who chose it.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    asked: bool,
+}
+
+impl Place {
+    fn asked(path: &Path) -> Self {
+        let path = path.to_owned();
+        Self { path, asked: true }
+    }
+
+    fn found(path: PathBuf) -> Self {
+        Self { path, asked: false }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.asked {
+            "--dir"
+        } else {
+            "the default directory"
+        };
+        write!(f, "{what} {}", self.path.display())
+    }
+}
+
 fn count_blocks(size: Bytes, block: Bytes) -> Result<u64, Failure> {
     if size.0 == 0 {
         return Err(refused(format_args!(
@@ -172,7 +211,7 @@ fn asked(dir: &Path) -> Result<FileSystem, Failure> {
 }
 
 /// Finds a directory that can be written and whose files are on a disk; failing that, one in memory.
-fn find_disk() -> Result<(PathBuf, FileSystem), Failure> {
+fn find_disk() -> Result<(Place, FileSystem), Failure> {
     let candidates = [std::env::temp_dir(), "/var/tmp".into(), "/tmp".into(), ".".into()];
     let mut in_memory = None;
     for dir in candidates {
@@ -181,9 +220,9 @@ fn find_disk() -> Result<(PathBuf, FileSystem), Failure> {
             continue;
         }
         if !fs.in_memory {
-            return Ok((dir, fs));
+            return Ok((Place::found(dir), fs));
         }
-        in_memory.get_or_insert((dir, fs));
+        in_memory.get_or_insert((Place::found(dir), fs));
     }
     in_memory.ok_or_else(|| {
         refused(format_args!(
@@ -235,27 +274,23 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-fn on_write(error: &io::Error, dir: &Path, bytes: u64) -> Failure {
+fn on_write(error: &io::Error, dir: &Place, bytes: u64) -> Failure {
     match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => too_full(dir, bytes, None),
         Some(libc::EFBIG) => refused(format_args!(
             "--size {}: more than `ulimit -f` or the file system of {} allows one file; give a smaller --size",
             Bytes(bytes),
-            dir.display()
+            dir.path.display()
         )),
-        _ => refused(format_args!(
-            "--dir {}: {}; choose another directory",
-            dir.display(),
-            cause(error)
-        )),
+        _ => refused(format_args!("{dir}: {}; choose another --dir", cause(error))),
     }
 }
 
-fn too_full(dir: &Path, bytes: u64, free: Option<u64>) -> Failure {
-    let (dir, bytes) = (dir.display(), Bytes(bytes));
+fn too_full(dir: &Place, bytes: u64, free: Option<u64>) -> Failure {
+    let bytes = Bytes(bytes);
     let free = free.map_or(String::new(), |free| format!(" ({} MiB free)", free >> 20));
     refused(format_args!(
-        "--dir {dir}: no space for {bytes}{free}; give a smaller --size or another --dir"
+        "{dir}: no space for {bytes}{free}; give a smaller --size or another --dir"
     ))
 }
 

@@ -51,7 +51,8 @@ pub struct Sample {
     pub per_second: f64,
     /// Latency since the last look.
     pub p99_ns: u64,
-    /// Mean number of reads between submission and reaping since the last look.
+    /// Estimated mean number of reads between submission and reaping since the last look, at most what was allowed: rate
+    /// and latency are published apart, so that a short look may see one before the other.
     pub in_flight: f64,
     /// Reads that the kernel held at the look.
     pub in_kernel: u64,
@@ -66,6 +67,8 @@ pub struct Figures {
     pub lane: Lane,
     /// Rings, or threads.
     pub readers: usize,
+    /// How many reads it may have in flight.
+    pub allowed: usize,
     /// For how long.
     pub seconds: f64,
     /// Reads completed, by the counters of the engine.
@@ -93,11 +96,12 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(phase: Phase, lane: Lane, readers: usize) -> Self {
+    pub(super) fn new(phase: Phase, lane: Lane, readers: usize, allowed: usize) -> Self {
         Self {
             phase,
             lane,
             readers,
+            allowed,
             seconds: 0.0,
             reads: 0,
             failed: 0,
@@ -155,9 +159,19 @@ impl Figures {
         ratio(self.calls as f64, self.reads as f64)
     }
 
-    /// Mean number of reads between submission and reaping: Little's law over rate and mean latency.
+    /// Reads that came back and were not found right. Such a read ends the run, so that finished ones have none.
+    pub fn wrong(&self) -> u64 {
+        self.reads.saturating_sub(self.failed + self.checked)
+    }
+
+    /// Estimated mean number of reads between submission and reaping.
     pub fn in_flight(&self) -> f64 {
-        self.per_second() * self.latency_ns.mean() / 1e9
+        self.estimate(self.per_second(), self.latency_ns.mean())
+    }
+
+    /// Little's law: arrivals a second times the time each stays. Never more than what was allowed.
+    pub(super) fn estimate(&self, per_second: f64, mean_ns: f64) -> f64 {
+        (per_second * mean_ns / 1e9).min(self.allowed as f64)
     }
 
     /// Latencies in microseconds: p50, p99, p99.9.

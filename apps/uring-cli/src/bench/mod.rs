@@ -162,9 +162,13 @@ fn check(args: &BenchArgs) -> Result<Vec<usize>, Failure> {
         return Err(refused(format_args!("--depth {}: give 1 to 16384", args.depth)));
     }
     if !(args.seconds >= 0.05 && args.seconds <= 86_400.0) {
+        // A number of three hundred digits would tell nobody anything.
+        let seconds = match args.seconds {
+            s if s.abs() >= 1e6 => format!("{s:e}"),
+            s => s.to_string(),
+        };
         return Err(refused(format_args!(
-            "--seconds {}: give 0.05 to 86400",
-            args.seconds
+            "--seconds {seconds}: out of range; give 0.05 to 86400"
         )));
     }
     Ok(cpus)
@@ -191,8 +195,11 @@ impl Place<'_> {
             .adopt(owned.into())
             .map_err(|(error, _)| refused(format_args!("{}", error.explain("taking over the file"))))?;
         let settings = SharedSettings::new(self.args.depth);
-        let readers = |lane| run::readers(lane, phase, self.cpus.len(), self.args.depth);
-        let mut rows = [Lane::Ring, Lane::Pread].map(|lane| Figures::new(phase, lane, readers(lane)));
+        let (cores, depth) = (self.cpus.len(), self.args.depth);
+        let mut rows = [Lane::Ring, Lane::Pread].map(|lane| {
+            let readers = run::readers(lane, phase, cores, depth);
+            Figures::new(phase, lane, readers, run::allowed(lane, phase, cores, depth))
+        });
         let length = Duration::from_secs_f64(self.args.seconds / f64::from(TURNS));
         for _ in 0..TURNS {
             for figures in &mut rows {

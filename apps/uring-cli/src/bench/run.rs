@@ -16,7 +16,7 @@ use uring_core::{LATENCY_BUCKETS, StatsHandle, totals};
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Threads of plain reading beyond which more only cost memory.
-const PREADS_MAX: usize = 512;
+pub(super) const PREADS_MAX: usize = 512;
 
 /// What the readers of a run publish, each figure from the one who owns it.
 enum Gauge {
@@ -80,6 +80,14 @@ pub(super) fn readers(lane: Lane, phase: Phase, cores: usize, depth: u32) -> usi
     match (lane, phase) {
         (Lane::Ring, _) | (Lane::Pread, Phase::Cached) => cores,
         (Lane::Pread, Phase::Direct) => (cores * depth as usize).min(PREADS_MAX.max(cores)),
+    }
+}
+
+/// How many reads a lane may have in flight in a phase.
+pub(super) fn allowed(lane: Lane, phase: Phase, cores: usize, depth: u32) -> usize {
+    match lane {
+        Lane::Ring => cores * depth as usize,
+        Lane::Pread => readers(lane, phase, cores, depth),
     }
 }
 
@@ -178,7 +186,7 @@ fn watch(
         let (now, at) = (gauge.read(), Instant::now());
         let so_far = earlier + (at - begun).as_secs_f64();
         let buffers_out = course.slab.slots() - course.slab.available();
-        let sample = sample(&before, &now, (at - looked).as_secs_f64(), so_far);
+        let sample = sample(figures, &before, &now, (at - looked).as_secs_f64(), so_far);
         figures.look(sample, buffers_out);
         figures.tell(progress);
         (before, looked) = (now, at);
@@ -200,15 +208,14 @@ fn joined(
     }
 }
 
-fn sample(before: &Reading, now: &Reading, seconds: f64, at_s: f64) -> Sample {
+fn sample(figures: &Figures, before: &Reading, now: &Reading, seconds: f64, at_s: f64) -> Sample {
     let latency = now.latency_ns.since(&before.latency_ns);
     let per_second = seqstats::ratio((now.reads - before.reads) as f64, seconds);
     Sample {
         at_s,
         per_second,
         p99_ns: latency.quantile(0.99),
-        // Little's law: arrivals a second times the time each stays.
-        in_flight: per_second * latency.mean() / 1e9,
+        in_flight: figures.estimate(per_second, latency.mean()),
         in_kernel: now.in_flight,
     }
 }
