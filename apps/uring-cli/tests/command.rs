@@ -3,14 +3,23 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// The command; its process ends with the thread that started it, however that ends.
 fn uring(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uring"));
     command.args(args).stdin(Stdio::null());
+    // SAFETY: between fork and exec only this system call is made, which is safe there.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
     command
 }
 

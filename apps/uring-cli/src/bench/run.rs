@@ -219,3 +219,49 @@ fn sample(figures: &Figures, before: &Reading, now: &Reading, seconds: f64, at_s
         in_kernel: now.in_flight,
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::bench::{Content, Gate};
+    use uring_core::engine::SharedSettings;
+    use uring_core::file::Files;
+
+    /// Runs a slice whose readers panic in their set-up: there is no processor to pin them to.
+    fn slice_of_panics(lane: Lane) {
+        let files = Files::new(1);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let course = Course {
+            file: files.adopt(file.into()).unwrap(),
+            files: &files,
+            content: &Content::Made { seed: 1 },
+            blocks: 1,
+            block: 4096,
+            slab: &pooled_vec::Slab::new(2, 4096, pooled_vec::AlignedOptions::new()).unwrap(),
+            settings: &SharedSettings::new(1),
+            start: Gate::default(),
+            cpus: &[],
+        };
+        let mut figures = Figures::new(Phase::Cached, lane, 2, 2);
+        let ten_minutes = Duration::from_secs(600);
+        let _ = slice(
+            &course,
+            &mut figures,
+            ten_minutes,
+            &Stop::default(),
+            &Progress::silent(),
+        );
+    }
+
+    #[test]
+    fn a_panic_in_a_readers_set_up_is_passed_on_and_nobody_waits_for_it() {
+        for lane in [Lane::Ring, Lane::Pread] {
+            let (tell, told) = mpsc::channel();
+            std::thread::spawn(move || {
+                let _ = tell.send(std::panic::catch_unwind(|| slice_of_panics(lane)).is_err());
+            });
+            let panicked = told.recv_timeout(Duration::from_secs(60));
+            assert_eq!(panicked, Ok(true), "{lane} hangs");
+        }
+    }
+}

@@ -221,10 +221,14 @@ fn checked(results: &Results) -> String {
 
 /// What the table cannot say by itself.
 fn note(results: &Results) -> String {
+    let cached = match results.depth {
+        1 => String::new(),
+        depth => format!(
+            ": on the page cache a ring holds {depth} a core and pread 1, so their latencies are not comparable"
+        ),
+    };
     format!(
-        "latency is to within 1.6 % and at the reads in flight of its row (~ estimated: rate times mean latency): on \
-         the page cache a ring holds {} a core and pread 1, so their latencies are not comparable",
-        results.depth
+        "latency is to within 1.6 % and at the reads in flight of its row (~ estimated: rate times mean latency){cached}"
     )
 }
 
