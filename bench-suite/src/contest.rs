@@ -290,7 +290,8 @@ impl<'a> Contest<'a> {
                 })
                 .collect()
         });
-        let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, Invalid>>();
+        let outcomes = outcomes.map_err(|why| Invalid(format!("lane {}: {why}", lane.name)))?;
         let done: u64 = outcomes.iter().map(|o| o.ops).sum();
         if done == 0 {
             return Err(Invalid(format!("lane {} measured nothing", lane.name)));
