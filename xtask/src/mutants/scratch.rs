@@ -39,8 +39,16 @@ impl Tree {
         if listing.is_empty() {
             bail!("git lists no file here: run in a checkout");
         }
-        // A model that was removed here must not live on there; the rest is overwritten or no longer reached.
-        let _ = std::fs::remove_dir_all(root.join("loom-tests/tests"));
+        // A source that was removed or moved here must not live on there.
+        let kept: std::collections::BTreeSet<&str> = listing.lines().collect();
+        for dir in crate::tidy::SOURCE_DIRS {
+            for source in Source::below(&root, dir)?
+                .iter()
+                .filter(|s| !kept.contains(s.path.as_str()))
+            {
+                std::fs::remove_file(root.join(&source.path))?;
+            }
+        }
         for name in listing.lines().filter(|name| from.join(name).is_file()) {
             write_changed(&root.join(name), &std::fs::read(from.join(name))?)?;
         }
