@@ -176,11 +176,20 @@ fn count_instructions(root: &Path) -> anyhow::Result<()> {
 
 /// One call packages every library, so that they stand alone and agree on each other's versions.
 pub(crate) fn package(root: &Path) -> anyhow::Result<()> {
+    // Packages verify against each other through a registry that cargo makes in the target directory and remembers by its
+    // place: at a place used before, it would verify against packages of then. So each run has a place of its own.
+    let nanos = std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| since.as_nanos());
+    let place = root.join(format!("target/packaging-{nanos}"));
     let mut command = cargo(root, &["package", "--quiet", "--allow-dirty"]);
+    command.env("CARGO_TARGET_DIR", &place);
     for library in LIBRARIES {
         command.args(["-p", library]);
     }
-    check(&mut command)
+    let outcome = check(&mut command);
+    let _ = std::fs::remove_dir_all(&place);
+    outcome
 }
 
 /// Address and leak sanitizer over the libraries' tests, where a nightly compiler is at hand.
