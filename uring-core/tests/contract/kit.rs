@@ -1,0 +1,255 @@
+//! What a test needs of a carrier: rings, and files and streams that operations on it can reach.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use uring_core::buffer::{IoBuf, IoBufMut};
+use uring_core::op::{IoFd, Target};
+use uring_core::{Carrier, Core, ErrorKind, LocalRing, Operation, Options, Ring, Rung};
+
+/// Longer than any test waits when all is well.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// One carrier, set up one way.
+#[derive(Clone, Debug)]
+pub struct Kit {
+    carrier: Carrier,
+    rung: Option<Rung>,
+    sqpoll: Option<Duration>,
+}
+
+impl Kit {
+    fn new(carrier: Carrier) -> Self {
+        Self {
+            carrier,
+            rung: None,
+            sqpoll: None,
+        }
+    }
+
+    /// io_uring as the kernel gives it.
+    pub fn uring() -> Self {
+        Self::new(Carrier::Uring)
+    }
+
+    /// io_uring from a lower rung of the ladder.
+    pub fn rung(rung: Rung) -> Self {
+        Self {
+            rung: Some(rung),
+            ..Self::uring()
+        }
+    }
+
+    /// io_uring with a polling thread that falls asleep between most operations of a test.
+    pub fn polled() -> Self {
+        Self {
+            sqpoll: Some(Duration::from_millis(1)),
+            ..Self::uring()
+        }
+    }
+
+    /// Runs a test, or says why this machine cannot.
+    pub fn run(self, test: fn(&Self)) {
+        if self.carrier == Carrier::Uring
+            && let Some(errno) = uring_core::probe().refused
+        {
+            eprintln!("skipped: io_uring is refused here (error {errno})");
+            return;
+        }
+        test(&self);
+    }
+
+    /// Options for this carrier.
+    pub fn options(&self, depth: u32) -> Options {
+        let mut options = Options::new()
+            .depth(depth)
+            .registered_files(8)
+            .carrier(self.carrier);
+        if let Some(rung) = self.rung {
+            options = options.highest_rung(rung);
+        }
+        if let Some(idle) = self.sqpoll {
+            options = options.sqpoll(idle);
+        }
+        options
+    }
+
+    /// A ring for this thread.
+    pub fn ring(&self, depth: u32) -> LocalRing {
+        LocalRing::with(&self.options(depth)).unwrap()
+    }
+
+    /// A ring that may move.
+    pub fn movable(&self, depth: u32) -> Ring {
+        Ring::with(&self.options(depth)).unwrap()
+    }
+
+    /// Whether submissions are taken in their own time, by a thread of the kernel.
+    pub fn is_polled(&self) -> bool {
+        self.sqpoll.is_some()
+    }
+
+    /// Both ends of a stream: one for operations of the ring, one for the test.
+    pub fn stream(&self, _ring: &Core) -> (Fd, Peer) {
+        let (near, far) = UnixStream::pair().unwrap();
+        (Fd::Real(Arc::new(near.into())), Peer::Real(far))
+    }
+
+    /// A file with this content.
+    pub fn file(&self, _ring: &Core, content: &[u8]) -> Fd {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        Fd::Real(Arc::new(File::into(file)))
+    }
+}
+
+/// A descriptor of the world that the carrier lives in. The same file however often it is cloned.
+#[derive(Clone, Debug)]
+pub enum Fd {
+    /// One of this process.
+    Real(Arc<OwnedFd>),
+}
+
+impl Fd {
+    /// How many clones there are, those owned by operations too.
+    pub fn owners(&self) -> usize {
+        match self {
+            Self::Real(fd) => Arc::strong_count(fd),
+        }
+    }
+}
+
+impl IoFd for Fd {
+    fn target(&self) -> Target {
+        match self {
+            Self::Real(fd) => Target::Fd(fd.as_raw_fd()),
+        }
+    }
+}
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Real(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// The test's end of a stream.
+#[derive(Debug)]
+pub enum Peer {
+    /// A socket of this process.
+    Real(UnixStream),
+}
+
+impl Peer {
+    /// Writes all of it. For amounts that fit the stream.
+    pub fn write(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Real(stream) => stream.write_all(bytes).unwrap(),
+        }
+    }
+
+    /// Reads exactly so many bytes.
+    pub fn read(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        match self {
+            Self::Real(stream) => stream.read_exact(&mut bytes).unwrap(),
+        }
+        bytes
+    }
+}
+
+/// Runs one operation to its end.
+pub fn done<O: Operation>(ring: &Core, op: O) -> O::Output {
+    let token = ring.submit(op).unwrap_or_else(|rejected| panic!("{rejected}"));
+    ring.finish(token, LONG)
+        .unwrap_or_else(|(_, error)| panic!("{error}"))
+}
+
+/// Turns the ring until a future is done, without help from any other descriptor.
+pub fn finished<F: Future>(ring: &Core, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..1000 {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        ring.wait(1, Duration::from_millis(50)).unwrap();
+    }
+    panic!("the future never ended");
+}
+
+/// Submits with a callback; where there is no room, waits as the error says and tries again.
+pub fn insist<O: Operation>(ring: &LocalRing, op: O, then: impl FnOnce(O::Output) + 'static) {
+    let (mut op, mut then) = (op, then);
+    for _ in 0..10_000 {
+        match ring.submit_with(op, then) {
+            Ok(_) => return,
+            Err(rejected) => {
+                assert_eq!(rejected.error.kind(), ErrorKind::WouldBlock);
+                (op, then) = rejected.op;
+                ring.wait(1, Duration::from_millis(1)).unwrap();
+            }
+        }
+    }
+    panic!("the ring never had room");
+}
+
+/// Waits until the ring holds nothing.
+pub fn settle(ring: &Core) {
+    let mut rounds = 0;
+    while ring.held() > 0 {
+        rounds += 1;
+        assert!(rounds < 1000, "{} operations never completed", ring.held());
+        ring.wait(1, Duration::from_millis(50)).unwrap();
+    }
+}
+
+/// Bytes that tell their place.
+pub fn pattern(count: usize) -> Vec<u8> {
+    (0..count).map(|i| (i / 7) as u8 ^ i as u8).collect()
+}
+
+/// A buffer that counts its own end.
+#[derive(Debug)]
+pub struct Counted(pub Box<[u8]>, Arc<AtomicUsize>);
+
+impl Counted {
+    pub fn new(bytes: usize, drops: &Arc<AtomicUsize>) -> Self {
+        Self(vec![0; bytes].into(), Arc::clone(drops))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: the box's block stays where it is and has one owner.
+unsafe impl IoBuf for Counted {
+    fn stable_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl IoBufMut for Counted {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+    fn bytes_total(&self) -> usize {
+        self.0.len()
+    }
+    unsafe fn set_init(&mut self, _: usize) {}
+}
