@@ -14,11 +14,11 @@ use uring_core::op::{IoFd, Target};
 use uring_core::{Carrier, Core, ErrorKind, LocalRing, Operation, Options, Ring, Rung};
 
 /// Longer than any test waits when all is well.
-pub const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// One carrier, set up one way.
 #[derive(Clone, Debug)]
-pub struct Kit {
+pub(crate) struct Kit {
     carrier: Carrier,
     rung: Option<Rung>,
     sqpoll: Option<Duration>,
@@ -34,12 +34,12 @@ impl Kit {
     }
 
     /// io_uring as the kernel gives it.
-    pub fn uring() -> Self {
+    pub(crate) fn uring() -> Self {
         Self::new(Carrier::Uring)
     }
 
     /// io_uring from a lower rung of the ladder.
-    pub fn rung(rung: Rung) -> Self {
+    pub(crate) fn rung(rung: Rung) -> Self {
         Self {
             rung: Some(rung),
             ..Self::uring()
@@ -47,7 +47,7 @@ impl Kit {
     }
 
     /// io_uring with a polling thread that falls asleep between most operations of a test.
-    pub fn polled() -> Self {
+    pub(crate) fn polled() -> Self {
         Self {
             sqpoll: Some(Duration::from_millis(1)),
             ..Self::uring()
@@ -55,7 +55,7 @@ impl Kit {
     }
 
     /// Runs a test, or says why this machine cannot.
-    pub fn run(self, test: fn(&Self)) {
+    pub(crate) fn run(self, test: fn(&Self)) {
         if self.carrier == Carrier::Uring
             && let Some(errno) = uring_core::probe().refused
         {
@@ -66,7 +66,7 @@ impl Kit {
     }
 
     /// Options for this carrier.
-    pub fn options(&self, depth: u32) -> Options {
+    pub(crate) fn options(&self, depth: u32) -> Options {
         let mut options = Options::new()
             .depth(depth)
             .registered_files(8)
@@ -81,28 +81,28 @@ impl Kit {
     }
 
     /// A ring for this thread.
-    pub fn ring(&self, depth: u32) -> LocalRing {
+    pub(crate) fn ring(&self, depth: u32) -> LocalRing {
         LocalRing::with(&self.options(depth)).unwrap()
     }
 
     /// A ring that may move.
-    pub fn movable(&self, depth: u32) -> Ring {
+    pub(crate) fn movable(&self, depth: u32) -> Ring {
         Ring::with(&self.options(depth)).unwrap()
     }
 
     /// Whether submissions are taken in their own time, by a thread of the kernel.
-    pub fn is_polled(&self) -> bool {
+    pub(crate) fn is_polled(&self) -> bool {
         self.sqpoll.is_some()
     }
 
     /// Both ends of a stream: one for operations of the ring, one for the test.
-    pub fn stream(&self, _ring: &Core) -> (Fd, Peer) {
+    pub(crate) fn stream(&self, _ring: &Core) -> (Fd, Peer) {
         let (near, far) = UnixStream::pair().unwrap();
         (Fd::Real(Arc::new(near.into())), Peer::Real(far))
     }
 
     /// A file with this content.
-    pub fn file(&self, _ring: &Core, content: &[u8]) -> Fd {
+    pub(crate) fn file(&self, _ring: &Core, content: &[u8]) -> Fd {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         Fd::Real(Arc::new(File::into(file)))
@@ -111,14 +111,14 @@ impl Kit {
 
 /// A descriptor of the world that the carrier lives in. The same file however often it is cloned.
 #[derive(Clone, Debug)]
-pub enum Fd {
+pub(crate) enum Fd {
     /// One of this process.
     Real(Arc<OwnedFd>),
 }
 
 impl Fd {
     /// How many clones there are, those owned by operations too.
-    pub fn owners(&self) -> usize {
+    pub(crate) fn owners(&self) -> usize {
         match self {
             Self::Real(fd) => Arc::strong_count(fd),
         }
@@ -143,21 +143,21 @@ impl AsFd for Fd {
 
 /// The test's end of a stream.
 #[derive(Debug)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// A socket of this process.
     Real(UnixStream),
 }
 
 impl Peer {
     /// Writes all of it. For amounts that fit the stream.
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         match self {
             Self::Real(stream) => stream.write_all(bytes).unwrap(),
         }
     }
 
     /// Reads exactly so many bytes.
-    pub fn read(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn read(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         match self {
             Self::Real(stream) => stream.read_exact(&mut bytes).unwrap(),
@@ -167,14 +167,14 @@ impl Peer {
 }
 
 /// Runs one operation to its end.
-pub fn done<O: Operation>(ring: &Core, op: O) -> O::Output {
+pub(crate) fn done<O: Operation>(ring: &Core, op: O) -> O::Output {
     let token = ring.submit(op).unwrap_or_else(|rejected| panic!("{rejected}"));
     ring.finish(token, LONG)
         .unwrap_or_else(|(_, error)| panic!("{error}"))
 }
 
 /// Turns the ring until a future is done, without help from any other descriptor.
-pub fn finished<F: Future>(ring: &Core, future: F) -> F::Output {
+pub(crate) fn finished<F: Future>(ring: &Core, future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..1000 {
@@ -187,7 +187,7 @@ pub fn finished<F: Future>(ring: &Core, future: F) -> F::Output {
 }
 
 /// Submits with a callback; where there is no room, waits as the error says and tries again.
-pub fn insist<O: Operation>(ring: &LocalRing, op: O, then: impl FnOnce(O::Output) + 'static) {
+pub(crate) fn insist<O: Operation>(ring: &LocalRing, op: O, then: impl FnOnce(O::Output) + 'static) {
     let (mut op, mut then) = (op, then);
     for _ in 0..10_000 {
         match ring.submit_with(op, then) {
@@ -203,7 +203,7 @@ pub fn insist<O: Operation>(ring: &LocalRing, op: O, then: impl FnOnce(O::Output
 }
 
 /// Waits until the ring holds nothing.
-pub fn settle(ring: &Core) {
+pub(crate) fn settle(ring: &Core) {
     let mut rounds = 0;
     while ring.held() > 0 {
         rounds += 1;
@@ -213,16 +213,16 @@ pub fn settle(ring: &Core) {
 }
 
 /// Bytes that tell their place.
-pub fn pattern(count: usize) -> Vec<u8> {
+pub(crate) fn pattern(count: usize) -> Vec<u8> {
     (0..count).map(|i| (i / 7) as u8 ^ i as u8).collect()
 }
 
 /// A buffer that counts its own end.
 #[derive(Debug)]
-pub struct Counted(pub Box<[u8]>, Arc<AtomicUsize>);
+pub(crate) struct Counted(pub(crate) Box<[u8]>, Arc<AtomicUsize>);
 
 impl Counted {
-    pub fn new(bytes: usize, drops: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(bytes: usize, drops: &Arc<AtomicUsize>) -> Self {
         Self(vec![0; bytes].into(), Arc::clone(drops))
     }
 }

@@ -51,6 +51,7 @@ mod kit;
 
 mod cancel;
 mod capacity;
+mod descriptors;
 mod ownership;
 mod styles;
 mod time;
