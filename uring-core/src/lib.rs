@@ -11,6 +11,7 @@ pub mod op;
 mod ring;
 mod sys;
 
+pub use backend::sim;
 pub use error::{Error, ErrorKind, Rejected, SetupError};
 pub use exec::block_on;
 pub use ring::{

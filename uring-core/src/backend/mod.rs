@@ -10,11 +10,13 @@
 //! - **B5** `enter` returns when enough completions are there, when the time is up, or when a signal came; never later.
 
 use crate::sys::abi::{Cqe, Sqe};
+use crate::sys::clock;
 use crate::sys::ladder::RingInfo;
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+pub mod sim;
 mod uring;
 
 pub(crate) use uring::Uring;
@@ -77,6 +79,28 @@ pub(crate) trait Backend: Send {
     /// Leaves a descriptor with the carrier that it closes when it is entirely gone: no memory is touched afterwards.
     fn tombstone(&mut self, fd: RawFd) -> io::Result<()>;
 
+    /// Leaves behind what will know of the completions that come when the carrier is dropped, once it is entirely gone;
+    /// `None` where nobody can know.
+    fn will(&mut self) -> Option<Box<dyn Posthumous>> {
+        None
+    }
+
+    /// Monotonic nanoseconds, never 0: by the machine's clock, or by a simulated one.
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    /// Lets time pass without a call.
+    fn pause(&mut self, limit: Duration) {
+        std::thread::sleep(limit);
+    }
+
     /// Lets go of the carrier in a forked child without touching what belongs to the parent.
     fn disown(self: Box<Self>);
+}
+
+/// What knows of completions that came when the carrier was gone.
+pub(crate) trait Posthumous: Send {
+    /// Gives those completions, oldest first. Called once, when the carrier is entirely gone.
+    fn completions(&mut self) -> Vec<Cqe>;
 }

@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     /// Submission entries kept for cancellations.
     pub(crate) reserve: u32,
     pub(crate) closing: bool,
+    /// Completions that find the queue full are kept, so that an operation may have any number.
+    pub(crate) keeps_overflow: bool,
     /// When the first submission of the batch was taken; 0 before it.
     pub(crate) batch_ns: u64,
     /// Slots of the registered files given out; each is given out once.
@@ -85,6 +87,7 @@ impl Core {
     pub(crate) fn new(mut backend: Box<dyn Backend>, options: &Options) -> Self {
         let info = backend.info();
         let (sq, credits) = (info.sq_entries, info.cq_entries);
+        let keeps_overflow = info.keeps_overflow();
         let depth = options.depth.min(credits / 2).max(1);
         backend.set_depth(depth);
         Self {
@@ -99,6 +102,7 @@ impl Core {
                 credits,
                 reserve: (sq / 16).max(1),
                 closing: false,
+                keeps_overflow,
                 batch_ns: 0,
                 files_used: 0,
                 has_slab: false,
@@ -130,6 +134,17 @@ impl Core {
         } else {
             Err(Error::of(ErrorKind::Forked))
         }
+    }
+
+    /// The moment that lies so far ahead on the carrier's clock.
+    pub(crate) fn deadline(&self, ahead: Duration) -> u64 {
+        let ahead = u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX);
+        self.state.borrow().backend().now_ns().saturating_add(ahead)
+    }
+
+    /// How far that moment is.
+    pub(crate) fn left_until(&self, deadline: u64) -> Duration {
+        Duration::from_nanos(deadline.saturating_sub(self.state.borrow().backend().now_ns()))
     }
 
     /// Says what was set up, and why not more.
@@ -184,6 +199,10 @@ impl Core {
             return Err((op, cont.map(|c| c.value), Error::of(ErrorKind::InvalidInput)));
         }
         let mut inner = self.state.borrow_mut();
+        if vtable.multishot && !inner.keeps_overflow {
+            drop(inner);
+            return Err((op, cont.map(|c| c.value), Error::of(ErrorKind::Unsupported)));
+        }
         let slot = match inner.room_for(O::ENTRIES) {
             Ok(slot) => slot,
             Err(error) => {
@@ -198,6 +217,9 @@ impl Core {
         // SAFETY: just written, and nobody else has a pointer to it.
         let op = unsafe { &mut *at };
         let mut entry = op.entry();
+        if !vtable.multishot {
+            entry.only_once();
+        }
         let linked = if O::ENTRIES > 1 { op.linked() } else { None };
         if let Some(cont) = cont {
             let cont_at = inner.table.cont_at(slot).cast::<F>();
@@ -354,7 +376,7 @@ impl Inner {
     #[inline]
     fn describe(&mut self, slot: u32, style: Style, op: &'static OpVtable, entry: &Sqe) {
         if self.batch_ns == 0 {
-            self.batch_ns = super::clock::now_ns();
+            self.batch_ns = self.backend().now_ns();
         }
         let started_ns = self.batch_ns;
         let hot = self.table.hot(slot);

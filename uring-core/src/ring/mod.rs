@@ -4,7 +4,6 @@
 //! it. Both have the same operations, those of [`Core`].
 
 mod callback;
-mod clock;
 pub(crate) mod core;
 mod dispatch;
 mod future;
@@ -29,6 +28,7 @@ pub use stream::Items;
 pub use table::{CLOSURE_BYTES, OpId};
 pub use token::{Done, Taken, Token};
 
+use crate::backend::sim::Sim;
 use crate::backend::{Backend, Uring};
 use crate::error::{ErrorKind, Rejected, SetupError};
 use crate::sys::ladder::Wish;
@@ -235,6 +235,10 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
         highest: options.highest_rung,
     };
     match options.carrier {
+        Carrier::Sim => {
+            let simulation = options.simulation.clone().unwrap_or_default();
+            Ok(Box::new(Sim::new(&wish, options.registered_files, &simulation)))
+        }
         Carrier::Uring => match Uring::new(&wish, options.registered_files) {
             Ok(ring) => Ok(Box::new(ring)),
             Err(error) => {

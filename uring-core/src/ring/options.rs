@@ -1,5 +1,6 @@
 //! What a caller may ask of a ring.
 
+use crate::backend::sim::Simulation;
 use crate::sys::ladder::Rung;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ pub enum Carrier {
     /// io_uring, or an error that names the remedy.
     #[default]
     Uring,
+    /// A simulated kernel for tests: that of [`Options::simulated`], or a new one in which nothing goes wrong.
+    Sim,
 }
 
 /// Options of a ring; the defaults suit a storage or network loop.
@@ -29,6 +32,7 @@ pub struct Options {
     pub(crate) registered_files: u32,
     pub(crate) drain_limit: Duration,
     pub(crate) carrier: Carrier,
+    pub(crate) simulation: Option<Simulation>,
 }
 
 impl Default for Options {
@@ -48,6 +52,7 @@ impl Options {
             registered_files: 64,
             drain_limit: Duration::from_secs(1),
             carrier: Carrier::Uring,
+            simulation: None,
         }
     }
 
@@ -90,6 +95,13 @@ impl Options {
     /// Which carrier to use.
     pub const fn carrier(mut self, carrier: Carrier) -> Self {
         self.carrier = carrier;
+        self
+    }
+
+    /// Puts the ring into a simulated kernel: deterministic, with faults, for tests. See [`sim`](crate::sim).
+    pub fn simulated(mut self, simulation: &Simulation) -> Self {
+        self.carrier = Carrier::Sim;
+        self.simulation = Some(simulation.clone());
         self
     }
 }

@@ -5,6 +5,10 @@
 //! write end of a pipe among its registered files. The kernel closes registered files as the last act of taking a ring
 //! down, after its last request is over; the reaper sees the pipe hang up, and frees.
 //!
+//! Completions still come meanwhile, and may bring what has to be given back: a descriptor, a provided buffer. The
+//! carrier leaves a [`Posthumous`] behind that knows of them, where that can be arranged; the reaper makes of each what
+//! the ring would have made of an orphan's, and only then drops what is left.
+//!
 //! # States of the reaper
 //! `idle` (no thread) and `busy` (one thread, list not empty), under one lock:
 //! - **R1** the thread exits only under the lock, with the list empty, and marks itself gone in the same critical section;
@@ -14,11 +18,14 @@
 //! thread looks every 20 ms; there is no wake-up to be lost.
 
 use super::ledger::Ledger;
+use super::operation::Outcome;
 use super::stats::totals;
-use super::table::Table;
-use crate::backend::Backend;
+use super::table::{State, Table};
+use crate::backend::{Backend, Posthumous};
+use crate::sys::abi::Cqe;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use sync_base::sync::Mutex;
 
@@ -27,10 +34,39 @@ const ROUND: Duration = Duration::from_millis(20);
 
 /// All that the kernel may still touch of a ring that is gone.
 pub(crate) struct Leftover {
-    pub(crate) _table: Table,
+    pub(crate) table: Table,
     pub(crate) _ledger: Ledger,
     pub(crate) _keep_alive: Vec<Box<dyn Send>>,
     pub(crate) outstanding: u32,
+}
+
+impl Leftover {
+    /// Gives back what the last completions brought: nobody else would.
+    fn conclude(&mut self, completions: Vec<Cqe>) {
+        for cqe in completions {
+            let (slot, generation) = (cqe.user_data as u32, (cqe.user_data >> 32) as u32);
+            let outcome = Outcome {
+                raw: cqe.result,
+                flags: cqe.flags,
+            };
+            let at = match self.table.find(slot, generation) {
+                Some(hot) if hot.state == State::InFlight => self.table.op_at(slot),
+                _ => continue,
+            };
+            let hot = self.table.hot(slot);
+            let Some(op) = hot.op else { continue };
+            if outcome.has_more() {
+                if op.multishot {
+                    // SAFETY: T1: the operation is there, and `item` may be called while it is in flight.
+                    unsafe { (op.discard_shot)(at, outcome) };
+                }
+                continue;
+            }
+            hot.op = None;
+            // SAFETY: T1, and its vtable was just taken, so nobody drops it again; the kernel is done with it.
+            unsafe { (op.discard)(at, outcome) };
+        }
+    }
 }
 
 /// What the reaper waits for: something that is over at some time and is then dropped.
@@ -92,6 +128,7 @@ pub fn watch<W: Ward>(list: &Mutex<Watch<W>>) {
 struct Grave {
     hang_up: OwnedFd,
     rest: Option<Leftover>,
+    will: Option<Box<dyn Posthumous>>,
 }
 
 impl Ward for Grave {
@@ -113,9 +150,15 @@ impl Ward for Grave {
 
 impl Drop for Grave {
     fn drop(&mut self) {
-        if let Some(rest) = self.rest.take() {
-            totals().abandoned.sub(u64::from(rest.outstanding));
-        }
+        let Some(mut rest) = self.rest.take() else { return };
+        let outstanding = u64::from(rest.outstanding);
+        let completions = self.will.take().map(|mut will| will.completions());
+        // A destructor of the caller that panics must not end the reaper.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            rest.conclude(completions.unwrap_or_default());
+            drop(rest);
+        }));
+        totals().abandoned.sub(outstanding);
     }
 }
 
@@ -134,11 +177,13 @@ pub(crate) fn adopt(backend: &mut dyn Backend, rest: Leftover) {
         std::mem::forget(rest);
         return;
     };
+    let will = backend.will();
     let first = {
         let mut graves = GRAVES.lock().unwrap_or_else(|e| e.into_inner());
         graves.add(Grave {
             hang_up,
             rest: Some(rest),
+            will,
         })
     };
     if first {

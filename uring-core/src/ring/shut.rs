@@ -4,7 +4,7 @@ use super::core::{Core, Inner};
 use super::reaper::{self, Leftover};
 use super::table::{OpId, State};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One wait of the drain; cancellations are asked for anew after each.
 const ROUND: Duration = Duration::from_millis(50);
@@ -21,11 +21,11 @@ impl Core {
             return;
         }
         self.state.get_mut().closing = true;
-        let deadline = Instant::now() + self.drain_limit;
+        let deadline = self.deadline(self.drain_limit);
         loop {
+            let left = self.left_until(deadline);
             let inner = self.state.get_mut();
             inner.want_all_cancelled();
-            let left = deadline.saturating_duration_since(Instant::now());
             let in_kernel = inner.in_kernel();
             let waited = inner.turn(u32::from(in_kernel > 0), left.min(ROUND));
             self.dispatch_whatever_panics();
@@ -35,7 +35,7 @@ impl Core {
                 break;
             }
             if waited.is_err() {
-                std::thread::sleep(Duration::from_millis(1));
+                inner.backend_mut().pause(Duration::from_millis(1));
             }
         }
         self.state.get_mut().stats.publish();
@@ -83,7 +83,7 @@ impl Core {
         let ledger = std::mem::take(&mut inner.ledger);
         let keep_alive = std::mem::take(&mut inner.keep_alive);
         let leftover = Leftover {
-            _table: table,
+            table,
             _ledger: ledger,
             _keep_alive: keep_alive,
             outstanding,

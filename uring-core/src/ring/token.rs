@@ -170,7 +170,7 @@ impl Core {
         token: Token<O>,
         timeout: Duration,
     ) -> Result<O::Output, (Option<Token<O>>, Error)> {
-        let deadline = std::time::Instant::now() + timeout.min(Duration::from_secs(1 << 32));
+        let deadline = self.deadline(timeout);
         let mut token = token;
         loop {
             token = match self.take(token) {
@@ -178,7 +178,7 @@ impl Core {
                 Taken::Gone => return Err((None, Error::of(ErrorKind::Stale))),
                 Taken::Pending(token) => token,
             };
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let left = self.left_until(deadline);
             if left.is_zero() {
                 return Err((Some(token), Error::of(ErrorKind::TimedOut)));
             }

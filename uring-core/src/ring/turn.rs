@@ -1,6 +1,5 @@
 //! One turn of the ring: pass submissions on, wait, sort what completed.
 
-use super::clock;
 use super::core::{AUXILIARY, Core, Inner};
 use super::operation::Outcome;
 use super::table::{CANCEL_WANTED, RESULT_SEEN, State, Style};
@@ -151,7 +150,7 @@ impl Inner {
                 break;
             }
             if now == 0 {
-                now = clock::now_ns();
+                now = self.backend().now_ns();
             }
             for cqe in &lot[..count] {
                 done += u32::from(self.sort(*cqe, now));

@@ -66,6 +66,17 @@ impl Sqe {
         }
     }
 
+    /// Takes back what asks for completion after completion.
+    #[inline(always)]
+    pub(crate) fn only_once(&mut self) {
+        match self.opcode {
+            code::ACCEPT => self.ioprio &= !ACCEPT_MULTISHOT,
+            code::RECV => self.ioprio &= !RECV_MULTISHOT,
+            code::POLL_ADD => self.len &= !POLL_MULTISHOT,
+            _ => {}
+        }
+    }
+
     /// The same bytes as the entry type of the `io-uring` crate.
     #[inline(always)]
     pub(crate) fn to_entry(self) -> squeue::Entry {

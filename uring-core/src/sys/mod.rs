@@ -1,7 +1,9 @@
 //! Raw system calls of the engine, beneath every abstraction.
 
 pub mod abi;
+pub(crate) mod clock;
 pub(crate) mod fork;
 pub(crate) mod ladder;
 pub(crate) mod limits;
 pub(crate) mod probe;
+pub(crate) mod random;

@@ -1,6 +1,6 @@
 //! Devices: how long an operation takes, given what else is in flight.
 
-use super::random::Random;
+use crate::sys::random::Random;
 
 /// A change at a moment of the run.
 #[derive(Clone, Copy, Debug, PartialEq)]

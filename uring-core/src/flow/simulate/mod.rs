@@ -12,13 +12,12 @@
 //! ```
 
 mod device;
-mod random;
 
 pub use device::{Change, Device};
 
 use super::{Completed, Controller};
+use crate::sys::random::Random;
 use device::Service;
-use random::Random;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 

@@ -1,0 +1,156 @@
+//! A request of the simulated kernel, and what its kind implies.
+
+use crate::sys::abi::{
+    ACCEPT_MULTISHOT, POLL_MULTISHOT, RECV_MULTISHOT, SQE_BUFFER_SELECT, SQE_FIXED_FILE, Sqe, code,
+};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use sync_base::sync::Arc;
+
+/// Bytes at the front of a buffer that are sealed while the kernel has it.
+const SEALED: usize = 64;
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Will be attempted at its time.
+    Scheduled,
+    /// Waits for its descriptor to become ready.
+    Blocked,
+    /// Ends when the ring is gone.
+    Stuck,
+    /// A zero-copy send whose result is out and whose memory is still in use.
+    Notifying,
+}
+
+/// What was seen in the memory lent, to be found so again at the end.
+#[derive(Clone, Copy)]
+enum Seal {
+    None,
+    /// Lent for reading from: a digest of its front.
+    Digest(u64),
+    /// Lent for writing to: we filled its front with this byte.
+    Scribble(u8),
+}
+
+pub(super) struct Request {
+    pub(super) sqe: Sqe,
+    /// Its place among all requests: tells apart what reuses an index.
+    pub(super) order: u64,
+    pub(super) due: u64,
+    pub(super) phase: Phase,
+    /// A registered file, held open as the kernel holds it.
+    pub(super) file: Option<Arc<OwnedFd>>,
+    /// When a linked timeout cancels it, and whose completion tells so.
+    pub(super) bound: Option<(u64, u64)>,
+    /// It was interrupted where it ran, and ends with this at its next attempt.
+    pub(super) doomed: Option<i32>,
+    /// Faults of the result were drawn already.
+    pub(super) drawn: bool,
+    /// A connection is under way.
+    pub(super) begun: bool,
+    /// Tells a multishot poll what is new.
+    pub(super) edge: Option<OwnedFd>,
+    seal: Seal,
+}
+
+impl Request {
+    pub(super) fn new(sqe: Sqe, order: u64, file: Option<Arc<OwnedFd>>) -> Self {
+        let mut this = Self {
+            sqe,
+            order,
+            due: 0,
+            phase: Phase::Scheduled,
+            file,
+            bound: None,
+            doomed: None,
+            drawn: false,
+            begun: false,
+            edge: None,
+            seal: Seal::None,
+        };
+        if this.is_outgoing() {
+            this.seal = Seal::Digest(this.digest());
+        }
+        this
+    }
+
+    /// The descriptor that it works on.
+    pub(super) fn fd(&self) -> RawFd {
+        match &self.file {
+            Some(file) => file.as_raw_fd(),
+            None if self.sqe.flags & SQE_FIXED_FILE != 0 => -1,
+            None => self.sqe.fd,
+        }
+    }
+
+    pub(super) fn is_multishot(&self) -> bool {
+        match self.sqe.opcode {
+            code::ACCEPT => self.sqe.ioprio & ACCEPT_MULTISHOT != 0,
+            code::RECV => self.sqe.ioprio & RECV_MULTISHOT != 0,
+            code::POLL_ADD => self.sqe.len & POLL_MULTISHOT != 0,
+            _ => false,
+        }
+    }
+
+    /// Picks its buffer from a group.
+    pub(super) fn selects(&self) -> bool {
+        self.sqe.flags & SQE_BUFFER_SELECT != 0
+    }
+
+    /// Writes into memory that the entry names.
+    pub(super) fn is_incoming(&self) -> bool {
+        matches!(self.sqe.opcode, code::READ | code::READ_FIXED | code::RECV) && !self.selects()
+    }
+
+    /// Reads from memory that the entry names.
+    pub(super) fn is_outgoing(&self) -> bool {
+        matches!(
+            self.sqe.opcode,
+            code::WRITE | code::WRITE_FIXED | code::SEND | code::SEND_ZC
+        )
+    }
+
+    /// Moves data one way or the other.
+    pub(super) fn is_transfer(&self) -> bool {
+        self.is_incoming() || self.is_outgoing() || self.selects()
+    }
+
+    /// Waits for bytes to come, not for room.
+    pub(super) fn waits_for_input(&self) -> bool {
+        !self.is_outgoing() && self.sqe.opcode != code::CONNECT
+    }
+
+    fn front(&self) -> usize {
+        (self.sqe.len as usize).min(SEALED)
+    }
+
+    fn digest(&self) -> u64 {
+        // SAFETY: memory of the entry, which its owner keeps valid and unwritten until the last completion.
+        let front = unsafe { std::slice::from_raw_parts(self.sqe.addr as *const u8, self.front()) };
+        front.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+
+    /// Writes into the buffer while it is ours, as a kernel may.
+    pub(super) fn scribble(&mut self, byte: u8) {
+        if self.is_incoming() && self.sqe.len > 0 {
+            // SAFETY: memory of the entry, lent for writing until the last completion.
+            unsafe { std::ptr::write_bytes(self.sqe.addr as *mut u8, byte, self.front()) };
+            self.seal = Seal::Scribble(byte);
+        }
+    }
+
+    /// Whether the memory lent is as we left it: its owner keeps off.
+    pub(super) fn is_intact(&self) -> bool {
+        match self.seal {
+            Seal::None => true,
+            Seal::Digest(seen) => seen == self.digest(),
+            Seal::Scribble(byte) => {
+                // SAFETY: memory of the entry, written by `scribble` and lent until the last completion.
+                let front = unsafe { std::slice::from_raw_parts(self.sqe.addr as *const u8, self.front()) };
+                front.iter().all(|&b| b == byte)
+            }
+        }
+    }
+}
