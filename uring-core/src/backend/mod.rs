@@ -16,9 +16,12 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+#[allow(unreachable_pub)] // public for its models alone
+pub(crate) mod fallback;
 pub mod sim;
 mod uring;
 
+pub(crate) use fallback::Fallback;
 pub(crate) use uring::Uring;
 
 /// Completions moved out of the queue in one go.

@@ -29,9 +29,9 @@ pub use table::{CLOSURE_BYTES, OpId};
 pub use token::{Done, Taken, Token};
 
 use crate::backend::sim::Sim;
-use crate::backend::{Backend, Uring};
-use crate::error::{ErrorKind, Rejected, SetupError};
-use crate::sys::ladder::Wish;
+use crate::backend::{Backend, Fallback, Uring};
+use crate::error::{Error, ErrorKind, Rejected, SetupError};
+use crate::sys::ladder::{Refusal, Wish};
 use crate::sys::limits::Limits;
 use crate::sys::probe::refusal_advice;
 use std::ops::Deref;
@@ -234,25 +234,39 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
             .map(|idle| idle.as_millis().clamp(1, 60_000) as u32),
         highest: options.highest_rung,
     };
-    match options.carrier {
+    let refused = match options.carrier {
         Carrier::Sim => {
             let simulation = options.simulation.clone().unwrap_or_default();
-            Ok(Box::new(Sim::new(&wish, options.registered_files, &simulation)))
+            return Ok(Box::new(Sim::new(&wish, options.registered_files, &simulation)));
         }
-        Carrier::Uring => match Uring::new(&wish, options.registered_files) {
-            Ok(ring) => Ok(Box::new(ring)),
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or(0);
-                let advice = refusal_advice(errno, &Limits::read());
-                let told = SetupError::new(
-                    ErrorKind::Refused,
-                    format_args!("{}: {}", advice.found, advice.remedy),
-                );
-                Err(match inline_error::Errno::new(errno) {
-                    Some(errno) => told.with_errno(errno),
-                    None => told,
-                })
-            }
+        Carrier::Fallback => return fallback(&wish, options, Vec::new()),
+        Carrier::Auto | Carrier::Uring => match Uring::new(&wish, options.registered_files) {
+            Ok(ring) => return Ok(Box::new(ring)),
+            Err(error) => error,
         },
+    };
+    let errno = refused.raw_os_error().unwrap_or(0);
+    if options.carrier == Carrier::Auto && matches!(errno, libc::EPERM | libc::EACCES | libc::ENOSYS) {
+        let refusal = Refusal {
+            asked: "io_uring".into(),
+            errno,
+        };
+        return fallback(&wish, options, vec![refusal]);
+    }
+    let advice = refusal_advice(errno, &Limits::read());
+    let told = SetupError::new(
+        ErrorKind::Refused,
+        format_args!("{}: {}", advice.found, advice.remedy),
+    );
+    Err(match inline_error::Errno::new(errno) {
+        Some(errno) => told.with_errno(errno),
+        None => told,
+    })
+}
+
+fn fallback(wish: &Wish, options: &Options, refusals: Vec<Refusal>) -> Result<Box<dyn Backend>, SetupError> {
+    match Fallback::new(wish, options.registered_files, refusals) {
+        Ok(ring) => Ok(Box::new(ring)),
+        Err(error) => Err(Error::from(error).explain("setting up a ring without io_uring")),
     }
 }

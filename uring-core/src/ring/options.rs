@@ -8,9 +8,13 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Carrier {
-    /// io_uring, or an error that names the remedy.
+    /// io_uring where it is allowed, else the fallback; [`Core::info`](crate::Core::info) says which, and why.
     #[default]
+    Auto,
+    /// io_uring, or an error that names the remedy.
     Uring,
+    /// epoll and a few blocking threads, even where io_uring is allowed.
+    Fallback,
     /// A simulated kernel for tests: that of [`Options::simulated`], or a new one in which nothing goes wrong.
     Sim,
 }
@@ -51,7 +55,7 @@ impl Options {
             highest_rung: None,
             registered_files: 64,
             drain_limit: Duration::from_secs(1),
-            carrier: Carrier::Uring,
+            carrier: Carrier::Auto,
             simulation: None,
         }
     }
@@ -92,7 +96,7 @@ impl Options {
         self
     }
 
-    /// Which carrier to use.
+    /// Which carrier to use; the best that is allowed, unless said otherwise.
     pub const fn carrier(mut self, carrier: Carrier) -> Self {
         self.carrier = carrier;
         self

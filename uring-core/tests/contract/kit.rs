@@ -54,6 +54,11 @@ impl Kit {
         }
     }
 
+    /// epoll and threads.
+    pub(crate) fn fallback() -> Self {
+        Self::new(Carrier::Fallback)
+    }
+
     /// Runs a test, or says why this machine cannot.
     pub(crate) fn run(self, test: fn(&Self)) {
         if self.carrier == Carrier::Uring

@@ -26,6 +26,7 @@ macro_rules! contract {
         on! { submit_all, Kit::rung(uring_core::Rung::SubmitAll), $($name)* }
         on! { plain, Kit::rung(uring_core::Rung::Plain), $($name)* }
         on! { polled, Kit::polled(), $($name)* }
+        on! { fallback, Kit::fallback(), $($name)* }
     };
 }
 
@@ -34,6 +35,7 @@ macro_rules! semantics {
         $($(#[doc = $doc])* fn $name($kit: &Kit) $body)*
         on! { uring, Kit::uring(), $($name)* }
         on! { plain, Kit::rung(uring_core::Rung::Plain), $($name)* }
+        on! { fallback, Kit::fallback(), $($name)* }
     };
 }
 

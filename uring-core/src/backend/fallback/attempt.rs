@@ -1,0 +1,544 @@
+//! One attempt at an operation on the ring's own thread, which never blocks: it is done, or says what it waits for.
+
+use super::blocking::{self, READV, RECVMSG, SENDMSG, SENDMSG_ZC, WRITEV};
+use super::clock;
+use super::lookout::Interest;
+use super::requests::Request;
+use super::tables::{Groups, Picked, Range, check_range};
+use crate::sys::abi::{self, Sqe, code};
+use std::ffi::{c_int, c_void};
+use std::io;
+
+/// Accept: fail instead of waiting.
+const ACCEPT_DONTWAIT: u16 = 1 << 1;
+/// Send: from a registered buffer.
+const FIXED_BUF: u16 = 1 << 2;
+/// Receive or send: several buffers at once.
+const BUNDLE: u16 = 1 << 4;
+
+/// What came of an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The last completion, with these flags.
+    Done(i32, u32),
+    /// One of several: the next attempt follows.
+    Shot(i32, u32),
+    /// The descriptor is not ready.
+    Wait(Interest),
+    /// For a thread of the pool.
+    Block,
+    /// The completion queue has no room for one more of a series.
+    Starve,
+    /// Due at this time.
+    Sleep(u64),
+    /// A series of polls for these events.
+    Watch(u32),
+}
+
+fn done(result: i32) -> Step {
+    Step::Done(result, 0)
+}
+
+fn failed(errno: i32) -> Step {
+    Step::Done(-errno, 0)
+}
+
+/// What an operation on a stream would wait for, so that it may queue behind others without an attempt of its own.
+pub(super) fn interest(sqe: &Sqe) -> Option<Interest> {
+    match sqe.opcode {
+        code::READ | code::READ_FIXED | READV | code::ACCEPT => Some(Interest::Read),
+        code::RECV | RECVMSG if sqe.op_flags & libc::MSG_DONTWAIT as u32 == 0 => Some(Interest::Read),
+        code::WRITE | code::WRITE_FIXED | WRITEV => Some(Interest::Write),
+        code::SEND | code::SEND_ZC | SENDMSG | SENDMSG_ZC
+            if sqe.op_flags & libc::MSG_DONTWAIT as u32 == 0 =>
+        {
+            Some(Interest::Write)
+        }
+        _ => None,
+    }
+}
+
+/// Attempts an operation. `room` says whether a series may add to the completion queue.
+///
+/// # Safety
+/// All memory that the entry names is valid for what the operation does with it.
+pub(super) unsafe fn attempt(
+    request: &mut Request,
+    groups: &mut Groups,
+    ranges: &[Range],
+    room: bool,
+) -> Step {
+    let sqe = Sqe {
+        fd: request.fd,
+        ..request.sqe
+    };
+    if sqe.flags & abi::SQE_BUFFER_SELECT != 0 && !matches!(sqe.opcode, code::READ | code::RECV) {
+        return failed(libc::EINVAL);
+    }
+    match sqe.opcode {
+        code::NOP => done(0),
+        code::READ | code::WRITE | READV | WRITEV => {
+            // SAFETY: the caller's promise.
+            unsafe { transfer(request, groups, sqe) }
+        }
+        code::READ_FIXED | code::WRITE_FIXED => match check_range(ranges, sqe.buf_index, sqe.addr, sqe.len) {
+            // SAFETY: as above.
+            Ok(()) => unsafe { transfer(request, groups, sqe) },
+            Err(errno) => failed(errno),
+        },
+        // SAFETY: as above.
+        code::RECV => unsafe { receive(request, groups, sqe, room) },
+        code::SEND | code::SEND_ZC => {
+            if sqe.ioprio & FIXED_BUF != 0
+                && let Err(errno) = check_range(ranges, sqe.buf_index, sqe.addr, sqe.len)
+            {
+                return failed(errno);
+            }
+            // SAFETY: as above.
+            unsafe { send(request, sqe) }
+        }
+        // SAFETY: as above.
+        SENDMSG | SENDMSG_ZC | RECVMSG => unsafe { message(sqe) },
+        // SAFETY: as above.
+        code::ACCEPT => unsafe { accept(sqe, room) },
+        // SAFETY: as above.
+        code::CONNECT => unsafe { connect(request, sqe) },
+        code::POLL_ADD => poll(sqe),
+        // SAFETY: as above.
+        code::TIMEOUT => unsafe { timeout(sqe) },
+        other => match blocking::place(other) {
+            // SAFETY: as above.
+            Some(blocking::Place::Here) => done(unsafe { blocking::execute(&sqe, 0) }),
+            Some(blocking::Place::Pool) => Step::Block,
+            None => failed(libc::EINVAL),
+        },
+    }
+}
+
+/// What reads and writes treat apart.
+enum Kind {
+    /// Always ready, and slow: regular files, directories, block devices.
+    File,
+    Socket,
+    /// Pipes, terminals, event counters.
+    Stream,
+}
+
+fn kind(fd: c_int) -> Result<Kind, i32> {
+    // SAFETY: an all-zero value is valid: plain numbers.
+    let mut about: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one `stat`.
+    if unsafe { libc::fstat(fd, &mut about) } < 0 {
+        return Err(last_errno());
+    }
+    Ok(match about.st_mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR => Kind::File,
+        libc::S_IFSOCK => Kind::Socket,
+        _ => Kind::Stream,
+    })
+}
+
+fn last_errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+fn is_nonblocking(fd: c_int) -> bool {
+    // SAFETY: no memory.
+    unsafe { libc::fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0 }
+}
+
+/// Puts the picked buffer of a group in the entry's place, if it asks for one.
+fn pick(request: &mut Request, groups: &mut Groups, sqe: &mut Sqe) -> Result<(), i32> {
+    if sqe.flags & abi::SQE_BUFFER_SELECT == 0 {
+        return Ok(());
+    }
+    let picked = match request.picked {
+        Some(picked) => picked,
+        None => groups.pick(sqe.buf_index)?,
+    };
+    request.picked = Some(picked);
+    sqe.addr = picked.addr;
+    sqe.len = match sqe.len {
+        0 => picked.len,
+        len => len.min(picked.len),
+    };
+    Ok(())
+}
+
+/// Gives the picked buffer back, or, where data came, names it.
+pub(super) fn settle(request: &mut Request, groups: &mut Groups, moved: i32) -> u32 {
+    match request.picked.take() {
+        Some(picked) if moved > 0 => Picked::flags(picked),
+        Some(picked) => {
+            groups.give_back(request.sqe.buf_index, picked);
+            0
+        }
+        None => 0,
+    }
+}
+
+/// # Safety
+/// As [`attempt`].
+unsafe fn transfer(request: &mut Request, groups: &mut Groups, mut sqe: Sqe) -> Step {
+    if sqe.len > i32::MAX as u32 {
+        return failed(libc::EINVAL);
+    }
+    let kind = match kind(sqe.fd) {
+        Ok(kind) => kind,
+        Err(errno) => return failed(errno),
+    };
+    let forced = sqe.flags & abi::SQE_ASYNC != 0;
+    if let Kind::File = kind
+        && (forced || blocking::is_write(sqe.opcode) || sqe.opcode == READV)
+    {
+        return match pick(request, groups, &mut sqe) {
+            Ok(()) => Step::Block,
+            Err(errno) => failed(errno),
+        };
+    }
+    if let Err(errno) = pick(request, groups, &mut sqe) {
+        return failed(errno);
+    }
+    // SAFETY: the caller's promise.
+    let step = unsafe {
+        match kind {
+            Kind::File => read_cached(request, sqe),
+            Kind::Socket => on_socket(sqe),
+            Kind::Stream => on_stream(sqe),
+        }
+    };
+    match step {
+        Step::Done(moved, _) => Step::Done(moved, settle(request, groups, moved)),
+        Step::Wait(interest) => {
+            settle(request, groups, 0);
+            Step::Wait(interest)
+        }
+        step => step,
+    }
+}
+
+/// Reads of a file what is in memory; the rest is for the pool.
+///
+/// # Safety
+/// As [`attempt`].
+unsafe fn read_cached(request: &mut Request, sqe: Sqe) -> Step {
+    let flags = sqe.op_flags as c_int | libc::RWF_NOWAIT;
+    loop {
+        let position = blocking::position(&sqe, request.moved);
+        // SAFETY: the caller's promise.
+        let read = unsafe { blocking::read_or_write(&sqe, request.moved, position, flags) };
+        match read {
+            // The end of the file, or all of it.
+            0 => return done(request.moved as i32),
+            1.. => {
+                request.moved += read as u32;
+                if request.moved == sqe.len {
+                    return done(request.moved as i32);
+                }
+            }
+            _ if -read == libc::EAGAIN && sqe.op_flags as c_int & libc::RWF_NOWAIT != 0 => {
+                return done(read);
+            }
+            _ if matches!(-read, libc::EAGAIN | libc::EOPNOTSUPP) => return Step::Block,
+            _ if request.moved > 0 => return done(request.moved as i32),
+            _ => return done(read),
+        }
+    }
+}
+
+/// # Safety
+/// As [`attempt`].
+unsafe fn on_socket(sqe: Sqe) -> Step {
+    let (mut one, several) = blocking::vector(&sqe, 0);
+    if !several && sqe.len == 0 {
+        return done(0);
+    }
+    // SAFETY: an all-zero value is valid: no address, no memory.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    if several {
+        message.msg_iov = sqe.addr as *mut libc::iovec;
+        message.msg_iovlen = sqe.len as _;
+    } else {
+        message.msg_iov = &raw mut one;
+        message.msg_iovlen = 1;
+    }
+    let write = blocking::is_write(sqe.opcode);
+    // SAFETY: the caller's promise.
+    let moved = blocking::outcome(unsafe {
+        if write {
+            libc::sendmsg(sqe.fd, &message, libc::MSG_DONTWAIT)
+        } else {
+            libc::recvmsg(sqe.fd, &mut message, libc::MSG_DONTWAIT)
+        }
+    } as i64);
+    or_wait(moved, direction(write))
+}
+
+fn direction(write: bool) -> Interest {
+    if write { Interest::Write } else { Interest::Read }
+}
+
+fn or_wait(result: i32, interest: Interest) -> Step {
+    match result {
+        again if again == -libc::EAGAIN => Step::Wait(interest),
+        result => done(result),
+    }
+}
+
+/// # Safety
+/// As [`attempt`].
+unsafe fn on_stream(sqe: Sqe) -> Step {
+    let write = blocking::is_write(sqe.opcode);
+    let flags = sqe.op_flags as c_int;
+    let mut offset = blocking::position(&sqe, 0);
+    let mut nowait = libc::RWF_NOWAIT;
+    loop {
+        // SAFETY: the caller's promise.
+        let moved = unsafe { blocking::read_or_write(&sqe, 0, offset, flags | nowait) };
+        match -moved {
+            libc::ESPIPE if offset != -1 => offset = -1,
+            libc::EAGAIN if flags & libc::RWF_NOWAIT != 0 => return done(moved),
+            // No way to ask it not to block, unless its description says so already.
+            libc::EOPNOTSUPP if nowait != 0 => {
+                if is_nonblocking(sqe.fd) {
+                    nowait = 0;
+                    continue;
+                }
+                let events = if write { libc::POLLOUT } else { libc::POLLIN };
+                return match blocking::poll_now(sqe.fd, events) {
+                    0 => Step::Wait(direction(write)),
+                    _ => Step::Block,
+                };
+            }
+            _ => return or_wait(moved, direction(write)),
+        }
+    }
+}
+
+/// # Safety
+/// As [`attempt`].
+unsafe fn receive(request: &mut Request, groups: &mut Groups, mut sqe: Sqe, room: bool) -> Step {
+    let series = sqe.ioprio & abi::RECV_MULTISHOT != 0;
+    if sqe.ioprio & BUNDLE != 0 || series && sqe.flags & abi::SQE_BUFFER_SELECT == 0 {
+        return failed(libc::EINVAL);
+    }
+    if series && !room {
+        return Step::Starve;
+    }
+    if let Err(errno) = pick(request, groups, &mut sqe) {
+        return failed(errno);
+    }
+    let flags = sqe.op_flags as c_int;
+    let whole = flags & libc::MSG_WAITALL != 0;
+    loop {
+        let at = (sqe.addr + u64::from(request.moved)) as *mut c_void;
+        let len = (sqe.len - request.moved) as usize;
+        // SAFETY: the caller's promise.
+        let got =
+            blocking::outcome(unsafe { libc::recv(sqe.fd, at, len, flags | libc::MSG_DONTWAIT) } as i64);
+        if got > 0 {
+            request.moved += got as u32;
+            if whole && request.moved < sqe.len && flags & libc::MSG_PEEK == 0 {
+                continue;
+            }
+        } else if got == -libc::EAGAIN && flags & libc::MSG_DONTWAIT == 0 {
+            if request.moved == 0 {
+                settle(request, groups, 0);
+            }
+            return Step::Wait(Interest::Read);
+        }
+        // What came before an error, or before the end, is the result.
+        let moved = match std::mem::take(&mut request.moved) {
+            0 => got,
+            moved => moved as i32,
+        };
+        let named = settle(request, groups, moved);
+        return if series && moved > 0 {
+            Step::Shot(moved, named)
+        } else {
+            Step::Done(moved, named)
+        };
+    }
+}
+
+/// # Safety
+/// As [`attempt`].
+unsafe fn send(request: &mut Request, sqe: Sqe) -> Step {
+    if sqe.ioprio & BUNDLE != 0 {
+        return failed(libc::EINVAL);
+    }
+    let flags = sqe.op_flags as c_int;
+    loop {
+        let at = (sqe.addr + u64::from(request.moved)) as *const c_void;
+        let len = (sqe.len - request.moved) as usize;
+        let address = sqe.off as *const libc::sockaddr;
+        let address_len = (sqe.file_index & 0xffff) as libc::socklen_t;
+        let how = flags | libc::MSG_DONTWAIT;
+        // SAFETY: the caller's promise.
+        let sent =
+            blocking::outcome(unsafe { libc::sendto(sqe.fd, at, len, how, address, address_len) } as i64);
+        if sent == -libc::EAGAIN && flags & libc::MSG_DONTWAIT == 0 {
+            return Step::Wait(Interest::Write);
+        }
+        if sent > 0 {
+            request.moved += sent as u32;
+            if flags & libc::MSG_WAITALL != 0 && request.moved < sqe.len {
+                continue;
+            }
+        }
+        return done(match request.moved {
+            0 => sent,
+            moved => moved as i32,
+        });
+    }
+}
+
+/// # Safety
+/// As [`attempt`].
+unsafe fn message(sqe: Sqe) -> Step {
+    let (receives, flags) = (sqe.opcode == RECVMSG, sqe.op_flags as c_int);
+    if receives && sqe.ioprio & abi::RECV_MULTISHOT != 0 {
+        return failed(libc::EINVAL);
+    }
+    let at = sqe.addr as *mut libc::msghdr;
+    let how = flags | libc::MSG_DONTWAIT;
+    // SAFETY: the caller's promise.
+    let moved = blocking::outcome(unsafe {
+        if receives {
+            libc::recvmsg(sqe.fd, at, how)
+        } else {
+            libc::sendmsg(sqe.fd, at, how)
+        }
+    } as i64);
+    if flags & libc::MSG_DONTWAIT != 0 {
+        return done(moved);
+    }
+    or_wait(moved, direction(!receives))
+}
+
+/// # Safety
+/// As [`attempt`].
+unsafe fn accept(sqe: Sqe, room: bool) -> Step {
+    let series = sqe.ioprio & abi::ACCEPT_MULTISHOT != 0;
+    if series && !room {
+        return Step::Starve;
+    }
+    let accepted = if is_nonblocking(sqe.fd) {
+        // SAFETY: the caller's promise.
+        unsafe { blocking::accept_now(&sqe) }
+    } else if blocking::poll_now(sqe.fd, libc::POLLIN) != 0 {
+        // There is no accept that does not block but by a flag of the description, which others share.
+        return Step::Block;
+    } else {
+        -libc::EAGAIN
+    };
+    after_accept(&sqe, accepted)
+}
+
+/// What follows from an accept, wherever it was made.
+pub(super) fn after_accept(sqe: &Sqe, accepted: i32) -> Step {
+    if accepted == -libc::EAGAIN && sqe.ioprio & ACCEPT_DONTWAIT == 0 {
+        return Step::Wait(Interest::Read);
+    }
+    if accepted >= 0 && sqe.ioprio & abi::ACCEPT_MULTISHOT != 0 {
+        return Step::Shot(accepted, 0);
+    }
+    done(accepted)
+}
+
+/// Begins a connection without waiting for it. The flag of the description is borrowed for the call: a socket that is
+/// not connected yet is of little use to anybody else in that moment.
+///
+/// # Safety
+/// As [`attempt`].
+unsafe fn connect(request: &mut Request, sqe: Sqe) -> Step {
+    if std::mem::replace(&mut request.moved, 1) != 0 {
+        return after_connect(sqe.fd);
+    }
+    // SAFETY: no memory.
+    let flags = unsafe { libc::fcntl(sqe.fd, libc::F_GETFL) };
+    if flags < 0 {
+        return failed(last_errno());
+    }
+    let borrowed = flags & libc::O_NONBLOCK == 0;
+    if borrowed {
+        // SAFETY: no memory.
+        unsafe { libc::fcntl(sqe.fd, libc::F_SETFL, flags | libc::O_NONBLOCK) };
+    }
+    // SAFETY: the caller's promise.
+    let connected = blocking::outcome(unsafe {
+        libc::connect(
+            sqe.fd,
+            sqe.addr as *const libc::sockaddr,
+            sqe.off as libc::socklen_t,
+        )
+    });
+    if borrowed {
+        // SAFETY: no memory.
+        unsafe { libc::fcntl(sqe.fd, libc::F_SETFL, flags) };
+    }
+    match -connected {
+        libc::EINPROGRESS => Step::Wait(Interest::Write),
+        // A Unix listener whose queue is full: nothing to poll for, so a thread waits for room.
+        libc::EAGAIN if borrowed => Step::Block,
+        _ => done(connected),
+    }
+}
+
+fn after_connect(fd: c_int) -> Step {
+    if blocking::poll_now(fd, libc::POLLOUT) == 0 {
+        return Step::Wait(Interest::Write);
+    }
+    let mut errno: c_int = 0;
+    let mut len = size_of::<c_int>() as libc::socklen_t;
+    let at = (&raw mut errno).cast();
+    // SAFETY: room for one number, whose size is told.
+    let asked = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, at, &mut len) };
+    if asked < 0 {
+        failed(last_errno())
+    } else {
+        failed(errno)
+    }
+}
+
+/// The events of an entry.
+pub(super) fn events(sqe: &Sqe) -> u32 {
+    if cfg!(target_endian = "big") {
+        sqe.op_flags.rotate_left(16)
+    } else {
+        sqe.op_flags
+    }
+}
+
+fn poll(sqe: Sqe) -> Step {
+    let events = events(&sqe) & 0xffff;
+    if sqe.len & !abi::POLL_MULTISHOT != 0 {
+        return failed(libc::EINVAL);
+    }
+    if sqe.len & abi::POLL_MULTISHOT != 0 {
+        return Step::Watch(events);
+    }
+    let ready = blocking::poll_now(sqe.fd, events as i16);
+    if ready & libc::POLLNVAL != 0 {
+        return failed(libc::EBADF);
+    }
+    match ready {
+        0 => Step::Wait(Interest::Events(events)),
+        ready => done(i32::from(ready)),
+    }
+}
+
+/// # Safety
+/// As [`attempt`].
+unsafe fn timeout(sqe: Sqe) -> Step {
+    let known = clock::ABSOLUTE | clock::WALL_CLOCK | clock::BOOT_CLOCK | clock::SUCCESS | clock::MULTISHOT;
+    let series = sqe.op_flags & clock::MULTISHOT != 0;
+    if sqe.len != 1 || sqe.op_flags & !known != 0 || (sqe.off != 0 && !series) {
+        return failed(libc::EINVAL);
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { clock::due(sqe.addr, sqe.op_flags) } {
+        Ok(due) => Step::Sleep(due),
+        Err(errno) => failed(errno),
+    }
+}

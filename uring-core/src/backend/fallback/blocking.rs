@@ -1,0 +1,388 @@
+//! The system call that an entry stands for, made where it may block.
+
+use crate::sys::abi::{Sqe, code};
+use io_uring::opcode;
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::io;
+use sync_base::sync::{Mutex, PoisonError};
+
+pub(super) const READV: u8 = opcode::Readv::CODE;
+pub(super) const WRITEV: u8 = opcode::Writev::CODE;
+pub(super) const SENDMSG: u8 = opcode::SendMsg::CODE;
+pub(super) const RECVMSG: u8 = opcode::RecvMsg::CODE;
+pub(super) const SENDMSG_ZC: u8 = opcode::SendMsgZc::CODE;
+pub(super) const TIMEOUT_REMOVE: u8 = opcode::TimeoutRemove::CODE;
+pub(super) const POLL_REMOVE: u8 = opcode::PollRemove::CODE;
+pub(super) const FIXED_FD_INSTALL: u8 = opcode::FixedFdInstall::CODE;
+pub(super) const SPLICE: u8 = opcode::Splice::CODE;
+pub(super) const TEE: u8 = opcode::Tee::CODE;
+const SYNC_FILE_RANGE: u8 = opcode::SyncFileRange::CODE;
+const FALLOCATE: u8 = opcode::Fallocate::CODE;
+const STATX: u8 = opcode::Statx::CODE;
+const FADVISE: u8 = opcode::Fadvise::CODE;
+const MADVISE: u8 = opcode::Madvise::CODE;
+const OPENAT2: u8 = opcode::OpenAt2::CODE;
+const EPOLL_CTL: u8 = opcode::EpollCtl::CODE;
+const SHUTDOWN: u8 = opcode::Shutdown::CODE;
+const RENAMEAT: u8 = opcode::RenameAt::CODE;
+const UNLINKAT: u8 = opcode::UnlinkAt::CODE;
+const MKDIRAT: u8 = opcode::MkDirAt::CODE;
+const SYMLINKAT: u8 = opcode::SymlinkAt::CODE;
+const LINKAT: u8 = opcode::LinkAt::CODE;
+const FSETXATTR: u8 = opcode::FSetXattr::CODE;
+const SETXATTR: u8 = opcode::SetXattr::CODE;
+const FGETXATTR: u8 = opcode::FGetXattr::CODE;
+const GETXATTR: u8 = opcode::GetXattr::CODE;
+const SOCKET: u8 = opcode::Socket::CODE;
+const FTRUNCATE: u8 = opcode::Ftruncate::CODE;
+const BIND: u8 = opcode::Bind::CODE;
+const LISTEN: u8 = opcode::Listen::CODE;
+
+/// The current position instead of an offset.
+pub(super) const CURRENT: u64 = u64::MAX;
+
+/// Where an operation is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It cannot block, so at once.
+    Here,
+    /// On a thread of the pool.
+    Pool,
+}
+
+/// Where an operation is carried out that has no way to be tried without blocking; `None` for one that is unknown.
+pub(super) fn place(opcode: u8) -> Option<Place> {
+    match opcode {
+        SHUTDOWN | SOCKET | BIND | LISTEN | EPOLL_CTL | FIXED_FD_INSTALL => Some(Place::Here),
+        code::FSYNC | code::OPENAT | code::CLOSE => Some(Place::Pool),
+        SYNC_FILE_RANGE | FALLOCATE | STATX | FADVISE | MADVISE | OPENAT2 | SPLICE | TEE | FTRUNCATE => {
+            Some(Place::Pool)
+        }
+        RENAMEAT | UNLINKAT | MKDIRAT | SYMLINKAT | LINKAT => Some(Place::Pool),
+        FSETXATTR | SETXATTR | FGETXATTR | GETXATTR => Some(Place::Pool),
+        _ => None,
+    }
+}
+
+/// Whether the result is a descriptor that somebody has to own.
+pub(super) fn brings_descriptor(sqe: &Sqe) -> bool {
+    matches!(
+        sqe.opcode,
+        code::OPENAT | OPENAT2 | code::ACCEPT | SOCKET | FIXED_FD_INSTALL
+    )
+}
+
+/// Whether the entry names a descriptor to work on.
+pub(super) fn has_descriptor(opcode: u8) -> bool {
+    !matches!(
+        opcode,
+        code::NOP
+            | code::TIMEOUT
+            | TIMEOUT_REMOVE
+            | code::LINK_TIMEOUT
+            | code::ASYNC_CANCEL
+            | POLL_REMOVE
+            | code::OPENAT
+            | OPENAT2
+            | code::CLOSE
+            | STATX
+            | RENAMEAT
+            | UNLINKAT
+            | MKDIRAT
+            | SYMLINKAT
+            | LINKAT
+            | SETXATTR
+            | GETXATTR
+            | SOCKET
+            | MADVISE
+    )
+}
+
+/// A system call's result as a completion's.
+pub(super) fn outcome(returned: impl TryInto<i64>) -> i32 {
+    match returned.try_into() {
+        Ok(result) if result >= 0 => i32::try_from(result).unwrap_or(i32::MAX),
+        _ => -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
+    }
+}
+
+/// The memory that a read or write moves, behind what was moved before.
+pub(super) fn vector(sqe: &Sqe, moved: u32) -> (libc::iovec, bool) {
+    let several = matches!(sqe.opcode, READV | WRITEV);
+    let one = libc::iovec {
+        iov_base: (sqe.addr + u64::from(moved)) as *mut c_void,
+        iov_len: (sqe.len - if several { 0 } else { moved }) as usize,
+    };
+    (one, several)
+}
+
+/// Where in the file a read or write begins.
+pub(super) fn position(sqe: &Sqe, moved: u32) -> i64 {
+    match sqe.off {
+        CURRENT => -1,
+        offset => (offset + u64::from(moved)) as i64,
+    }
+}
+
+pub(super) fn is_write(opcode: u8) -> bool {
+    matches!(opcode, code::WRITE | code::WRITE_FIXED | WRITEV)
+}
+
+/// One read or write of memory, with these `RWF_*` flags.
+///
+/// # Safety
+/// The entry's memory is valid.
+pub(super) unsafe fn read_or_write(sqe: &Sqe, moved: u32, offset: i64, flags: c_int) -> i32 {
+    let (one, several) = vector(sqe, moved);
+    let (at, count) = if several {
+        (sqe.addr as *const libc::iovec, sqe.len as c_int)
+    } else {
+        (&raw const one, 1)
+    };
+    // SAFETY: the caller's promise; `count` vectors lie at `at`.
+    outcome(unsafe {
+        if is_write(sqe.opcode) {
+            libc::pwritev2(sqe.fd, at, count, offset, flags)
+        } else {
+            libc::preadv2(sqe.fd, at, count, offset, flags)
+        }
+    })
+}
+
+/// Reads or writes, blocking; adds what was moved before.
+unsafe fn transfer(sqe: &Sqe, moved: u32) -> i32 {
+    let flags = sqe.op_flags as c_int;
+    // SAFETY: the caller's promise.
+    let mut done = unsafe { read_or_write(sqe, moved, position(sqe, moved), flags) };
+    if done == -libc::ESPIPE {
+        // A stream has no positions; the kernel's ring does not ask for one either.
+        // SAFETY: as above.
+        done = unsafe { read_or_write(sqe, moved, -1, flags) };
+    }
+    match moved {
+        0 => done,
+        // The first part came: an error of the rest is met again by whoever asks for the rest.
+        moved => moved as i32 + done.max(0),
+    }
+}
+
+sync_base::global! {
+    /// Listeners on which a thread of this process is about to accept.
+    static ACCEPTING: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+}
+
+fn identity(fd: c_int) -> Option<(u64, u64)> {
+    // SAFETY: an all-zero value is valid: plain numbers.
+    let mut about: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one `stat`.
+    (unsafe { libc::fstat(fd, &mut about) } == 0).then_some((about.st_dev, about.st_ino))
+}
+
+/// Whether a descriptor is ready now.
+pub(super) fn poll_now(fd: c_int, events: i16) -> i16 {
+    let mut poll = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd, no wait.
+    match unsafe { libc::poll(&mut poll, 1, 0) } {
+        1 => poll.revents,
+        _ => 0,
+    }
+}
+
+/// Accepts on a listener whose description blocks. It was ready when the job was made; only one thread of this process
+/// goes near it at a time, and looks once more, so it blocks only where another process took the connection in between.
+unsafe fn accept(sqe: &Sqe) -> i32 {
+    let Some(listener) = identity(sqe.fd) else {
+        return -libc::EBADF;
+    };
+    {
+        let mut accepting = ACCEPTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if accepting.contains(&listener) {
+            return -libc::EAGAIN;
+        }
+        accepting.push(listener);
+    }
+    let accepted = if poll_now(sqe.fd, libc::POLLIN) == 0 {
+        -libc::EAGAIN
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { accept_now(sqe) }
+    };
+    let mut accepting = ACCEPTING.lock().unwrap_or_else(PoisonError::into_inner);
+    accepting.retain(|other| *other != listener);
+    accepted
+}
+
+/// # Safety
+/// The entry's memory is valid.
+pub(super) unsafe fn accept_now(sqe: &Sqe) -> i32 {
+    let (address, len) = (sqe.addr as *mut libc::sockaddr, sqe.off as *mut libc::socklen_t);
+    // SAFETY: the caller's promise.
+    outcome(unsafe { libc::accept4(sqe.fd, address, len, sqe.op_flags as c_int) })
+}
+
+/// Makes the call of an entry, which may block for as long as it likes. `sqe.fd` is a descriptor, never a slot.
+///
+/// # Safety
+/// All memory that the entry names is valid for what the operation does with it.
+pub(super) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
+    let flags = sqe.op_flags as c_int;
+    match sqe.opcode {
+        code::READ | code::READ_FIXED | READV | code::WRITE | code::WRITE_FIXED | WRITEV => {
+            // SAFETY: the caller's promise.
+            unsafe { transfer(sqe, moved) }
+        }
+        // SAFETY: as above.
+        code::ACCEPT => unsafe { accept(sqe) },
+        // SAFETY: as above.
+        code::CONNECT => outcome(unsafe { libc::connect(sqe.fd, sqe.addr as _, sqe.off as libc::socklen_t) }),
+        FADVISE => {
+            let len = if sqe.addr != 0 {
+                sqe.addr
+            } else {
+                u64::from(sqe.len)
+            };
+            // SAFETY: no memory; it returns its error.
+            -unsafe { libc::posix_fadvise(sqe.fd, sqe.off as i64, len as i64, flags) }
+        }
+        FIXED_FD_INSTALL => {
+            let how = if flags & 1 == 0 {
+                libc::F_DUPFD_CLOEXEC
+            } else {
+                libc::F_DUPFD
+            };
+            // SAFETY: makes a descriptor or fails.
+            outcome(unsafe { libc::fcntl(sqe.fd, how, 0) })
+        }
+        // SAFETY: as above.
+        RENAMEAT | UNLINKAT | MKDIRAT | SYMLINKAT | LINKAT | STATX | code::OPENAT | OPENAT2 => unsafe {
+            on_path(sqe)
+        },
+        // SAFETY: as above.
+        FSETXATTR | SETXATTR | FGETXATTR | GETXATTR => unsafe { on_attribute(sqe) },
+        // SAFETY: as above.
+        _ => unsafe { on_descriptor(sqe) },
+    }
+}
+
+/// # Safety
+/// As [`execute`].
+unsafe fn on_path(sqe: &Sqe) -> i32 {
+    let (path, other) = (sqe.addr as *const c_char, sqe.off as *const c_char);
+    let flags = sqe.op_flags as c_int;
+    // SAFETY: the caller's promise.
+    outcome(unsafe {
+        match sqe.opcode {
+            code::OPENAT => i64::from(libc::openat(sqe.fd, path, flags, sqe.len as c_uint)),
+            OPENAT2 => libc::syscall(libc::SYS_openat2, sqe.fd, path, sqe.off, sqe.len as usize),
+            STATX => i64::from(libc::statx(
+                sqe.fd,
+                path,
+                flags,
+                sqe.len,
+                sqe.off as *mut libc::statx,
+            )),
+            RENAMEAT => libc::syscall(
+                libc::SYS_renameat2,
+                sqe.fd,
+                path,
+                sqe.len as c_int,
+                other,
+                sqe.op_flags,
+            ),
+            UNLINKAT => i64::from(libc::unlinkat(sqe.fd, path, flags)),
+            MKDIRAT => i64::from(libc::mkdirat(sqe.fd, path, sqe.len)),
+            SYMLINKAT => i64::from(libc::symlinkat(path, sqe.fd, other)),
+            _ => i64::from(libc::linkat(sqe.fd, path, sqe.len as c_int, other, flags)),
+        }
+    })
+}
+
+/// # Safety
+/// As [`execute`].
+unsafe fn on_attribute(sqe: &Sqe) -> i32 {
+    let (name, path) = (sqe.addr as *const c_char, sqe.addr3 as *const c_char);
+    let (value, len, flags) = (sqe.off, sqe.len as usize, sqe.op_flags as c_int);
+    // SAFETY: the caller's promise.
+    outcome(unsafe {
+        match sqe.opcode {
+            FSETXATTR => libc::fsetxattr(sqe.fd, name, value as *const c_void, len, flags) as isize,
+            SETXATTR => libc::setxattr(path, name, value as *const c_void, len, flags) as isize,
+            FGETXATTR => libc::fgetxattr(sqe.fd, name, value as *mut c_void, len),
+            _ => libc::getxattr(path, name, value as *mut c_void, len),
+        }
+    } as i64)
+}
+
+/// # Safety
+/// As [`execute`].
+unsafe fn on_descriptor(sqe: &Sqe) -> i32 {
+    let (fd, flags, len) = (sqe.fd, sqe.op_flags as c_int, sqe.len as c_int);
+    // SAFETY: the caller's promise.
+    outcome(unsafe {
+        match sqe.opcode {
+            code::FSYNC if flags & 1 != 0 => i64::from(libc::fdatasync(fd)),
+            code::FSYNC => i64::from(libc::fsync(fd)),
+            code::CLOSE => i64::from(libc::close(fd)),
+            SYNC_FILE_RANGE => i64::from(libc::sync_file_range(
+                fd,
+                sqe.off as i64,
+                i64::from(sqe.len),
+                sqe.op_flags,
+            )),
+            FALLOCATE => i64::from(libc::fallocate(fd, len, sqe.off as i64, sqe.addr as i64)),
+            FTRUNCATE => i64::from(libc::ftruncate(fd, sqe.off as i64)),
+            MADVISE => {
+                let bytes = if sqe.off != 0 { sqe.off } else { u64::from(sqe.len) };
+                i64::from(libc::madvise(sqe.addr as *mut c_void, bytes as usize, flags))
+            }
+            SHUTDOWN => i64::from(libc::shutdown(fd, len)),
+            SOCKET => i64::from(libc::socket(fd, sqe.off as c_int, len)),
+            BIND => i64::from(libc::bind(fd, sqe.addr as _, sqe.off as libc::socklen_t)),
+            LISTEN => i64::from(libc::listen(fd, len)),
+            EPOLL_CTL => i64::from(libc::epoll_ctl(fd, len, sqe.off as c_int, sqe.addr as _)),
+            SPLICE => splice(sqe) as i64,
+            TEE => libc::tee(
+                sqe.file_index as c_int,
+                fd,
+                sqe.len as usize,
+                sqe.op_flags & !FD_IN_FIXED,
+            ) as i64,
+            _ => {
+                *libc::__errno_location() = libc::EINVAL;
+                -1
+            }
+        }
+    })
+}
+
+/// The descriptor read from is a slot.
+pub(super) const FD_IN_FIXED: u32 = 1 << 31;
+
+/// # Safety
+/// As [`execute`].
+unsafe fn splice(sqe: &Sqe) -> isize {
+    let (mut from, mut to) = (sqe.addr as i64, sqe.off as i64);
+    let at = |offset: &mut i64| {
+        if *offset == -1 {
+            std::ptr::null_mut()
+        } else {
+            std::ptr::from_mut(offset)
+        }
+    };
+    let flags = sqe.op_flags & !FD_IN_FIXED;
+    // SAFETY: the offsets outlive the call.
+    unsafe {
+        libc::splice(
+            sqe.file_index as c_int,
+            at(&mut from),
+            sqe.fd,
+            at(&mut to),
+            sqe.len as usize,
+            flags,
+        )
+    }
+}

@@ -1,0 +1,273 @@
+//! The same contract without io_uring: epoll for what can be polled, threads for what blocks.
+//!
+//! Used where a kernel or a container refuses io_uring. It takes the entries that a kernel would, and makes the system
+//! calls that they stand for:
+//!
+//! | operation on | is carried out |
+//! |---|---|
+//! | sockets, pipes, event counters | at once if that does not block, else when epoll says that it is ready |
+//! | regular files: reading | at once what is in memory (`RWF_NOWAIT`), the rest on a thread |
+//! | regular files: everything else; opening, closing, paths | on a thread |
+//! | time | by the ring's own list of times |
+//!
+//! The descriptor of an operation is left as it is, blocking or not. Where a call has no way to ask for "do not block":
+//! an accept on a blocking listener runs on a thread once the listener is ready; a connect borrows the flag of the
+//! description for the length of one call.
+//!
+//! # Limits, and how it differs from a kernel's ring
+//! - An operation on a thread cannot be cancelled once it runs: the cancellation gives `EALREADY`, the operation completes
+//!   with its result, and its memory stays owned until then. That is true of a file on a hung disk, and of the blocking
+//!   opening of a FIFO. At most 8 run at a time in a process, whatever the number of its rings.
+//! - Operations unknown here fail with `EINVAL`: messages between rings, futexes, `waitid`, commands of devices.
+//! - A zero-copy send copies, and says so in its notification if asked to (`IORING_SEND_ZC_REPORT_USAGE`).
+//! - A series (multishot) that finds the completion queue full goes on when there is room: nothing overflows.
+//! - Waits end up to a millisecond late before Linux 5.11.
+//!
+//! # Who owns what
+//! The ring's thread owns everything in this module but the pool and its queue of results; see [`pool`], [`handover`] and
+//! [`job`] for the protocol between them, [`requests`] for the states of a submission, [`lookout`] for who waits for
+//! readiness.
+
+mod attempt;
+mod blocking;
+mod cancel;
+mod clock;
+mod drive;
+#[allow(unreachable_pub)] // public for its model alone
+pub(crate) mod handover;
+mod job;
+mod lookout;
+#[allow(unreachable_pub)] // public for its model alone
+pub(crate) mod pool;
+mod requests;
+mod tables;
+
+use super::{Backend, LOT};
+use crate::sys::abi::{Cqe, Sqe};
+use crate::sys::ladder::{FEAT_EXT_ARG, FEAT_NODROP, Refusal, RingInfo, Wish};
+use handover::Inbox;
+use job::{EventFd, Finished, Home};
+use lookout::{Lookout, Source};
+use requests::Requests;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+use sync_base::sync::Arc;
+use tables::{Files, Groups, Range, duplicate};
+
+/// A ring without a kernel's ring.
+///
+/// No field owns memory of an operation, so dropping it frees none: what runs on a thread then keeps its home alive, and
+/// with it the tombstone that tells when it is over.
+pub(crate) struct Fallback {
+    info: RingInfo,
+    queue: VecDeque<Sqe>,
+    completions: VecDeque<Cqe>,
+    requests: Requests,
+    /// Requests whose turn came by the success of another.
+    runnable: VecDeque<u32>,
+    /// Series that wait for room among the completions.
+    starved: VecDeque<u32>,
+    lookout: Lookout,
+    alarm: clock::Alarm,
+    /// Somebody polls the ring's descriptor, so it has to tell the truth.
+    polled: Cell<bool>,
+    home: Arc<Home>,
+    inbox: Inbox<Finished, EventFd>,
+    files: Files,
+    ranges: Vec<Range>,
+    groups: Groups,
+}
+
+impl Fallback {
+    /// Sets one up; `refusals` say why it is not a kernel's ring.
+    pub(crate) fn new(wish: &Wish, files: u32, mut refusals: Vec<Refusal>) -> io::Result<Self> {
+        if wish.sqpoll_idle_ms.is_some() {
+            refusals.push(Refusal {
+                asked: "SQPOLL".into(),
+                errno: libc::EOPNOTSUPP,
+            });
+        }
+        let (home, inbox) = Home::new(wish.cq_entries)?;
+        let (lookout, alarm) = (Lookout::new()?, clock::Alarm::new()?);
+        let reads = libc::EPOLLIN as u32;
+        lookout.register(inbox.bell().as_raw_fd(), reads, false, Source::Bell)?;
+        lookout.register(alarm.as_raw_fd(), reads, false, Source::Alarm)?;
+        Ok(Self {
+            info: RingInfo {
+                backend: "fallback",
+                rung: None,
+                sq_entries: wish.sq_entries,
+                cq_entries: wish.cq_entries,
+                depth: 0,
+                sqpoll: false,
+                registered_ring_fd: false,
+                features: FEAT_NODROP | FEAT_EXT_ARG,
+                refusals,
+            },
+            queue: VecDeque::with_capacity(wish.sq_entries as usize),
+            completions: VecDeque::with_capacity(wish.cq_entries as usize),
+            requests: Requests::default(),
+            runnable: VecDeque::new(),
+            starved: VecDeque::new(),
+            lookout,
+            alarm,
+            polled: Cell::new(false),
+            home,
+            inbox,
+            files: Files::new(files),
+            ranges: Vec::new(),
+            groups: Groups::default(),
+        })
+    }
+
+    /// Whether a series may add a completion.
+    fn has_room(&self) -> bool {
+        self.completions.len() < self.info.cq_entries as usize
+    }
+
+    /// Makes the ring's descriptor readable at the next time that an `enter` has something to do which no event tells.
+    fn set_alarm(&self) {
+        if self.polled.get() {
+            let at_once = !self.completions.is_empty() || !self.starved.is_empty();
+            self.alarm.set(if at_once {
+                Some(0)
+            } else {
+                self.requests.next_due()
+            });
+        }
+    }
+}
+
+impl Backend for Fallback {
+    fn info(&self) -> &RingInfo {
+        &self.info
+    }
+
+    fn set_depth(&mut self, depth: u32) {
+        self.info.depth = depth;
+    }
+
+    fn space(&mut self, _refresh: bool) -> u32 {
+        self.info.sq_entries - self.queue.len() as u32
+    }
+
+    fn queued(&mut self) -> u32 {
+        self.queue.len() as u32
+    }
+
+    fn push(&mut self, sqe: &Sqe) -> bool {
+        if self.queue.len() >= self.info.sq_entries as usize {
+            return false;
+        }
+        self.queue.push_back(*sqe);
+        true
+    }
+
+    fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<u32> {
+        let deadline = timeout.map(|limit| {
+            let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            clock::now().saturating_add(limit_ns)
+        });
+        let submitted = self.take_queue();
+        let mut looked = self.requests.len() == 0;
+        while self.completions.len() < want as usize || !looked {
+            let wanting = self.completions.len() < want as usize;
+            let left = match deadline {
+                _ if !wanting => Some(0),
+                Some(deadline) => Some(deadline.saturating_sub(clock::now())),
+                None => None,
+            };
+            match self.pump(left) {
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => break,
+                done => done?,
+            }
+            if left == Some(0) {
+                break;
+            }
+            looked = true;
+        }
+        self.set_alarm();
+        Ok(submitted)
+    }
+
+    fn owes_enter(&self) -> bool {
+        // Only an `enter` looks at descriptors, times and results.
+        self.requests.len() > 0
+    }
+
+    fn overflowed(&self) -> bool {
+        false
+    }
+
+    fn drain(&mut self, out: &mut [Cqe; LOT]) -> usize {
+        let count = self.completions.len().min(LOT);
+        for (to, from) in out.iter_mut().zip(self.completions.drain(..count)) {
+            *to = from;
+        }
+        if self.completions.is_empty() && count > 0 {
+            self.set_alarm();
+        }
+        count
+    }
+
+    fn poll_fd(&self) -> RawFd {
+        self.polled.set(true);
+        self.set_alarm();
+        self.lookout.as_raw_fd()
+    }
+
+    unsafe fn register_buffers(&mut self, ranges: &[libc::iovec]) -> io::Result<()> {
+        if !self.ranges.is_empty() {
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        }
+        let ranges = ranges.iter();
+        self.ranges = ranges
+            .map(|range| (range.iov_base as u64, range.iov_len as u64))
+            .collect();
+        Ok(())
+    }
+
+    fn set_file(&mut self, slot: u32, fd: RawFd) -> io::Result<()> {
+        let file = if fd < 0 { None } else { Some(duplicate(fd)?) };
+        self.files.put(slot, file).map(drop)
+    }
+
+    fn file_slots(&self) -> io::Result<u32> {
+        Ok(self.files.len())
+    }
+
+    unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.groups.add(ring, entries, group) }
+    }
+
+    fn tombstone(&mut self, fd: RawFd) -> io::Result<()> {
+        self.home.keep(duplicate(fd)?);
+        Ok(())
+    }
+
+    fn disown(self: Box<Self>) {
+        let this = *self;
+        let this = std::mem::ManuallyDrop::new(this);
+        // The set of epoll is the parent's too: only this process's copies of the descriptors go. What has locks or
+        // threads behind it is left alone, since whoever held a lock at the fork is not here to give it back.
+        for fd in [
+            this.lookout.as_raw_fd(),
+            this.alarm.as_raw_fd(),
+            this.inbox.bell().as_raw_fd(),
+        ] {
+            // SAFETY: owned by this value, which is never dropped.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
+impl Drop for Fallback {
+    fn drop(&mut self) {
+        // What has not begun never will; what runs comes home by itself.
+        self.home.withdraw_all();
+    }
+}
