@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use uring_core::buffer::{IoBuf, IoBufMut, Lease};
 use uring_core::op::{Nop, Read, RecvLeased, Timeout, Within};
-use uring_core::{LocalRing, Op, OpId, Options, Ring, Taken, Token};
+use uring_core::{Carrier, LocalRing, Op, OpId, Options, Ring, Taken, Token};
 
 const LONG: Duration = Duration::from_secs(10);
 const DEPTH: u32 = 64;
@@ -94,6 +94,8 @@ struct World<'r> {
     random: Random,
     ours: Socket,
     theirs: UnixStream,
+    /// A stream of its own for receives that pick their buffer, where nobody waits before them.
+    leased: (Socket, UnixStream),
     group: &'r uring_core::buffer::BufGroup,
     tokens: HashMap<OpId, (Token<Pending>, u64)>,
     futures: Vec<Pin<Box<Op<'r, Pending>>>>,
@@ -113,7 +115,10 @@ impl<'r> World<'r> {
             42..46 => self.timeouts(),
             46..51 => drop(self.ring.submit(Nop::new())),
             51..60 => self.cancel(),
-            60..80 => drop(self.theirs.write(&tag.to_ne_bytes())),
+            60..80 => {
+                drop(self.theirs.write(&tag.to_ne_bytes()));
+                drop(self.leased.1.write(&tag.to_ne_bytes()));
+            }
             80..85 => self.drop_future(),
             85..86 => self.forget(),
             86..90 => drop(self.leases.pop()),
@@ -173,7 +178,10 @@ impl<'r> World<'r> {
 
     /// A receive into a provided buffer, taken if it is there at once, else dropped in flight.
     fn leased_future(&mut self) {
-        let mut receive = Box::pin(self.ring.run(RecvLeased::new(Arc::clone(&self.ours), self.group)));
+        let mut receive = Box::pin(
+            self.ring
+                .run(RecvLeased::new(Arc::clone(&self.leased.0), self.group)),
+        );
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..2 {
             if let std::task::Poll::Ready(got) = std::future::Future::poll(receive.as_mut(), &mut cx) {
@@ -246,13 +254,24 @@ fn operations() -> u64 {
 
 #[test]
 fn d7_random_operations_lose_duplicate_misattribute_and_leak_nothing() {
+    randomly(Carrier::Auto, operations());
+}
+
+#[test]
+fn d7_random_operations_on_the_fallback_lose_and_leak_nothing_either() {
+    randomly(Carrier::Fallback, operations() / 3);
+}
+
+fn randomly(carrier: Carrier, operations: u64) {
     let alive = Arc::new(AtomicU64::new(0));
     let each = 20_000;
-    for round in 0..operations().div_ceil(each) {
-        let ring = LocalRing::with(&Options::new().depth(DEPTH).sq_entries(8)).unwrap();
+    for round in 0..operations.div_ceil(each) {
+        let ring = LocalRing::with(&Options::new().depth(DEPTH).sq_entries(8).carrier(carrier)).unwrap();
         let group = ring.provide_buffers(8, 16).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
+        let (leased, lessor) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
+        lessor.set_nonblocking(true).unwrap();
         let called = Arc::new(AtomicU64::new(0));
         let mut world = World {
             ring: &ring,
@@ -260,6 +279,7 @@ fn d7_random_operations_lose_duplicate_misattribute_and_leak_nothing() {
             random: Random(0x5DEE_CE66_D1CE_4E5B ^ (round + 1)),
             ours: Arc::new(ours),
             theirs,
+            leased: (Arc::new(leased), lessor),
             group: &group,
             tokens: HashMap::new(),
             futures: Vec::new(),

@@ -3,9 +3,13 @@
 //! Each case runs in a child process of its own, since a seccomp filter and a lowered limit cannot be taken back.
 #![cfg(not(any(loom, shuttle)))]
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
-use uring_core::op::Nop;
-use uring_core::{ErrorKind, LocalRing, Options, probe};
+use std::sync::Arc;
+use std::time::Duration;
+use uring_core::op::{Nop, Open, Read, Timeout, Write};
+use uring_core::{Carrier, ErrorKind, LocalRing, Options, Ring, probe};
 
 const CASE: &str = "URING_REFUSED_CASE";
 
@@ -55,12 +59,92 @@ fn limit(resource: u32, value: u64) {
     assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
 }
 
-/// containerd#9320.
+/// io_uring, or nothing.
+fn demanded() -> Options {
+    Options::new().carrier(Carrier::Uring)
+}
+
+/// What a ring is for: a file, a stream, time.
+fn carries_everything(ring: &LocalRing) {
+    let open = Open::new("/proc/self/exe", libc::O_RDONLY).unwrap();
+    let file = Arc::new(ring.block_on(ring.run(open)).unwrap().unwrap());
+    let (read, buf) = ring
+        .block_on(ring.run(Read::new(file, vec![0; 4]).at(0)))
+        .unwrap();
+    assert_eq!((read, &buf[..]), (Ok(4), &b"\x7fELF"[..]));
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let near = Arc::new(near);
+    let token = ring.submit(Read::new(Arc::clone(&near), vec![0; 8])).unwrap();
+    ring.flush().unwrap();
+    far.write_all(b"ping").unwrap();
+    let (read, buf) = ring.finish(token, Duration::from_secs(10)).unwrap();
+    assert_eq!((read, &buf[..]), (Ok(4), &b"ping"[..]));
+    let (written, _) = ring
+        .block_on(ring.run(Write::new(near, b"pong".to_vec())))
+        .unwrap();
+    assert_eq!(written, Ok(4));
+    ring.block_on(ring.run(Timeout::after(Duration::from_millis(1))))
+        .unwrap()
+        .unwrap();
+}
+
+/// containerd#9320: where a container's profile refuses io_uring, a ring that did not ask for it works, and says what
+/// carries it and why.
+#[test]
+fn e5_refused_ring_works_on_the_fallback_and_says_so() {
+    in_child("e5_refused_ring_works_on_the_fallback_and_says_so", || {
+        refuse_setup(libc::EPERM);
+        let ring = LocalRing::new().unwrap();
+        let info = ring.info();
+        assert_eq!((info.backend, info.rung), ("fallback", None));
+        assert_eq!(info.refusals.len(), 1);
+        assert_eq!(info.refusals[0].errno, libc::EPERM);
+        let told = info.to_string();
+        assert!(
+            told.contains("fallback") && told.contains("io_uring refused: Operation not permitted"),
+            "{told}"
+        );
+        carries_everything(&ring);
+        assert_eq!(Ring::new().unwrap().info().backend, "fallback");
+    });
+}
+
+#[test]
+fn e5_kernel_without_io_uring_is_carried_by_the_fallback() {
+    in_child("e5_kernel_without_io_uring_is_carried_by_the_fallback", || {
+        refuse_setup(libc::ENOSYS);
+        let options = Options::new().sqpoll(Duration::from_millis(5));
+        let ring = LocalRing::with(&options).unwrap();
+        let info = ring.info();
+        assert_eq!(info.backend, "fallback");
+        assert_eq!(info.refusals[0].errno, libc::ENOSYS);
+        assert!(info.refusals.iter().any(|r| r.asked == "SQPOLL"), "{info}");
+        carries_everything(&ring);
+    });
+}
+
+/// What is short for io_uring is short for the fallback too: no second choice, but the remedy.
+#[test]
+fn e5_shortage_is_an_error_and_not_a_reason_for_the_fallback() {
+    in_child(
+        "e5_shortage_is_an_error_and_not_a_reason_for_the_fallback",
+        || {
+            limit(libc::RLIMIT_NOFILE, 3);
+            for carrier in [Carrier::Auto, Carrier::Fallback] {
+                let told = LocalRing::with(&Options::new().carrier(carrier))
+                    .unwrap_err()
+                    .to_string();
+                assert!(told.contains("ulimit -n"), "{told}");
+            }
+        },
+    );
+}
+
 #[test]
 fn e5_refusal_by_a_seccomp_profile_names_the_profile() {
     in_child("e5_refusal_by_a_seccomp_profile_names_the_profile", || {
         refuse_setup(libc::EPERM);
-        let error = LocalRing::new().unwrap_err();
+        let error = LocalRing::with(&demanded()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused);
         assert_eq!(error.errno().map(|e| e.number()), Some(libc::EPERM));
         let told = error.to_string();
@@ -79,7 +163,7 @@ fn e5_refusal_by_a_seccomp_profile_names_the_profile() {
 fn e5_kernel_without_io_uring_names_the_version_to_run() {
     in_child("e5_kernel_without_io_uring_names_the_version_to_run", || {
         refuse_setup(libc::ENOSYS);
-        let told = LocalRing::new().unwrap_err().to_string();
+        let told = LocalRing::with(&demanded()).unwrap_err().to_string();
         assert!(told.contains("5.6"), "{told}");
     });
 }
