@@ -32,7 +32,7 @@ pub fn text(probe: &Probe, more: &[(String, String)]) -> String {
     let _ = match (probe.refused, probe.best_rung) {
         (Some(errno), _) => writeln!(
             out,
-            "io_uring          refused: {}",
+            "io_uring          refused: {}\nrings             work on the fallback, epoll and threads; `Carrier::Uring` would be an error",
             std::io::Error::from_raw_os_error(errno)
         ),
         (None, Some(rung)) => writeln!(

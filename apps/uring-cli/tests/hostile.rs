@@ -53,6 +53,46 @@ fn limited(command: &mut Command, what: libc::__rlimit_resource_t, most: u64) ->
     }
 }
 
+/// Refuses io_uring to the process to come, as a container's profile does.
+fn without_io_uring(command: &mut Command) -> &mut Command {
+    let step = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let program = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            1,
+            libc::SYS_io_uring_setup as u32,
+        ),
+        step(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        ),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    // SAFETY: between fork and exec only system calls are made, on memory that lives meanwhile.
+    unsafe {
+        command.pre_exec(move || {
+            let filter = libc::sock_fprog {
+                len: program.len() as u16,
+                filter: program.as_ptr().cast_mut(),
+            };
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            match libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        })
+    }
+}
+
 /// A child that is gone when this is.
 struct Running(Child);
 
@@ -461,4 +501,35 @@ fn a_result_that_may_not_be_replaced_is_told_so() {
         ],
     );
     assert_eq!(fs::read(&json).unwrap(), b"old");
+}
+
+/// containerd#9320: where the profile refuses io_uring, both commands work and say what carries the rings.
+#[test]
+fn e5_bench_and_probe_without_io_uring_work_and_say_so() {
+    let dir = TempDir::new().unwrap();
+    let mut bench = uring(SHORT);
+    bench.args(["--size", "4MiB", "--dir", dir.path().to_str().unwrap()]);
+    let output = without_io_uring(&mut bench).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        told.contains("a ring a core: fallback") && told.contains("Operation not permitted"),
+        "{told}"
+    );
+    assert!(
+        told.contains("a ring on the fallback") && told.contains("the fallback does"),
+        "{told}"
+    );
+    assert!(told.contains("0 failed, 0 wrong"), "{told}");
+    let mut probe = uring(["probe"]);
+    let output = without_io_uring(&mut probe).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        told.contains("refused") && told.contains("work on the fallback"),
+        "{told}"
+    );
 }

@@ -59,6 +59,11 @@ impl Kit {
         Self::new(Carrier::Fallback)
     }
 
+    /// The simulated kernel, in which nothing goes wrong.
+    pub(crate) fn sim() -> Self {
+        Self::new(Carrier::Sim)
+    }
+
     /// Runs a test, or says why this machine cannot.
     pub(crate) fn run(self, test: fn(&Self)) {
         if self.carrier == Carrier::Uring
@@ -93,11 +98,6 @@ impl Kit {
     /// A ring that may move.
     pub(crate) fn movable(&self, depth: u32) -> Ring {
         Ring::with(&self.options(depth)).unwrap()
-    }
-
-    /// Whether submissions are taken in their own time, by a thread of the kernel.
-    pub(crate) fn is_polled(&self) -> bool {
-        self.sqpoll.is_some()
     }
 
     /// Both ends of a stream: one for operations of the ring, one for the test.

@@ -27,6 +27,7 @@ macro_rules! contract {
         on! { plain, Kit::rung(uring_core::Rung::Plain), $($name)* }
         on! { polled, Kit::polled(), $($name)* }
         on! { fallback, Kit::fallback(), $($name)* }
+        on! { sim, Kit::sim(), $($name)* }
     };
 }
 

@@ -13,6 +13,9 @@ use uring_core::Limits;
 pub fn text(results: &Results) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}\nfile: {}", machine(results), results.place);
+    if is_fallback(results) {
+        let _ = writeln!(out, "{ON_FALLBACK}");
+    }
     let _ = writeln!(
         out,
         "{:<24}{:>11}{:>10}{:>10}{:>10}{:>11}{:>10}{:>11}",
@@ -42,6 +45,16 @@ pub fn text(results: &Results) -> String {
     }
     let _ = write!(out, "{}", checked(results));
     out
+}
+
+/// What the rows would otherwise hide.
+const ON_FALLBACK: &str = "io_uring is refused here: what is called io_uring below is a ring on the fallback (epoll and threads), \
+                           of whose system calls only the waits are counted";
+
+/// Whether the rings went without io_uring.
+fn is_fallback(results: &Results) -> bool {
+    let rings = results.rows.iter().filter_map(|row| row.ring.as_deref());
+    rings.into_iter().any(|ring| ring.starts_with("fallback"))
 }
 
 /// The results as data.
@@ -111,6 +124,9 @@ pub fn page(results: &Results) -> Page {
     let mut page = Page::new("uring bench");
     page.text(machine(results))
         .text(format!("File: {}", results.place));
+    if is_fallback(results) {
+        page.text(ON_FALLBACK);
+    }
     page.table(table(results));
     page.text(note(results));
     for line in verdicts(results).into_iter().chain([checked(results)]) {
@@ -244,8 +260,9 @@ fn verdicts(results: &Results) -> Vec<String> {
         .into_iter()
         .filter_map(|phase| {
             let (ring, pread) = (find(phase, Lane::Ring)?, find(phase, Lane::Pread)?);
+            let carrier = if is_fallback(results) { "the fallback" } else { "io_uring" };
             Some(format!(
-                "{phase}: io_uring does {:.2}x the reads of pread at {:.2}x the CPU each and {:.3}x the system calls{}",
+                "{phase}: {carrier} does {:.2}x the reads of pread at {:.2}x the CPU each and {:.3}x the system calls{}",
                 seqstats::ratio(ring.per_second(), pread.per_second()),
                 seqstats::ratio(ring.cpu_ns_per_read(), pread.cpu_ns_per_read()),
                 seqstats::ratio(ring.calls_per_read(), pread.calls_per_read()),

@@ -33,10 +33,7 @@ fn to_nanos(seconds: i64, nanos: i64) -> u64 {
         .saturating_add(nanos as u64)
 }
 
-/// Nanoseconds of the monotonic clock.
-pub(super) fn now() -> u64 {
-    read(libc::CLOCK_MONOTONIC)
-}
+pub(super) use crate::sys::clock::now_ns as now;
 
 /// When an operation with this timespec and these flags is due, on the monotonic clock.
 ///

@@ -2,6 +2,7 @@
 
 use super::attempt::{self, Step, after_accept, attempt, events};
 use super::blocking::{self, FD_IN_FIXED, READV, RECVMSG, SENDMSG, SENDMSG_ZC, SPLICE, TEE, WRITEV};
+use super::handover::Inbox;
 use super::job::Job;
 use super::lookout::{ALWAYS, Interest, Source, watched};
 use super::requests::{Request, State};
@@ -324,8 +325,10 @@ impl Fallback {
     }
 
     fn collect_results(&mut self) {
-        self.inbox.begin();
-        while let Some(finished) = self.inbox.take() {
+        if let Some(inbox) = &mut self.inbox {
+            inbox.begin();
+        }
+        while let Some(finished) = self.inbox.as_mut().and_then(Inbox::take) {
             let slot = self.requests.find(finished.key);
             let slot = slot.filter(|&slot| matches!(self.requests.get(slot).state, State::Blocking));
             // Nobody waits for it: dropping it closes what it brought.

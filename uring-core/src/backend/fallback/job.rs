@@ -5,13 +5,14 @@
 //! - **J2** a home lives until the ring and the last of its jobs have let go of it, and a job lets go after its system
 //!   call and its delivery. So the descriptor left as a tombstone is closed when no memory is touched any more, which is
 //!   what tells the reaper that the memory of a ring that is gone may be freed.
-//! - **J3** a descriptor that a job brought is closed by whoever drops its result unseen: the inbox of a ring that is
-//!   gone, or the thread that could not deliver.
+//! - **J3** what a job brings after its ring is gone goes to the reaper with the ring's end of the queue. A descriptor in a
+//!   result that nobody takes at all is closed by whoever drops the result.
 
 use super::blocking;
 use super::handover::{Bell, Inbox, Outbox, handover};
 use super::pool::{Pool, Work};
-use crate::sys::abi::Sqe;
+use crate::backend::Posthumous;
+use crate::sys::abi::{Cqe, Sqe};
 use crate::sys::fork::Token;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -101,11 +102,21 @@ impl Bell for EventFd {
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) key: u64,
+    user_data: u64,
     result: i32,
     brings_fd: bool,
 }
 
 impl Finished {
+    /// The completion that it amounts to, with whatever it brings.
+    fn into_completion(self) -> Cqe {
+        Cqe {
+            user_data: self.user_data,
+            result: self.into_result(),
+            flags: 0,
+        }
+    }
+
     /// The result, with whatever it brings.
     pub(super) fn into_result(mut self) -> i32 {
         self.brings_fd = false;
@@ -158,6 +169,18 @@ impl Home {
     }
 }
 
+/// What the jobs of a ring that is gone brought home.
+#[derive(Debug)]
+pub(super) struct Estate(pub(super) Inbox<Finished, EventFd>);
+
+impl Posthumous for Estate {
+    fn completions(&mut self) -> Vec<Cqe> {
+        std::iter::from_fn(|| self.0.take())
+            .map(Finished::into_completion)
+            .collect()
+    }
+}
+
 /// A blocking operation.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -195,6 +218,7 @@ impl Job {
     fn finish(self, result: i32) {
         let finished = Finished {
             key: self.key,
+            user_data: self.sqe.user_data,
             result,
             brings_fd: blocking::brings_descriptor(&self.sqe),
         };

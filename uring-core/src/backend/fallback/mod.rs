@@ -42,11 +42,11 @@ pub(crate) mod pool;
 mod requests;
 mod tables;
 
-use super::{Backend, LOT};
+use super::{Backend, LOT, Posthumous};
 use crate::sys::abi::{Cqe, Sqe};
 use crate::sys::ladder::{FEAT_EXT_ARG, FEAT_NODROP, Refusal, RingInfo, Wish};
 use handover::Inbox;
-use job::{EventFd, Finished, Home};
+use job::{Estate, EventFd, Finished, Home};
 use lookout::{Lookout, Source};
 use requests::Requests;
 use std::cell::Cell;
@@ -75,7 +75,9 @@ pub(crate) struct Fallback {
     /// Somebody polls the ring's descriptor, so it has to tell the truth.
     polled: Cell<bool>,
     home: Arc<Home>,
-    inbox: Inbox<Finished, EventFd>,
+    /// `None` once it was left to those who wait for the ring's last jobs.
+    inbox: Option<Inbox<Finished, EventFd>>,
+    bell: RawFd,
     files: Files,
     ranges: Vec<Range>,
     groups: Groups,
@@ -93,7 +95,8 @@ impl Fallback {
         let (home, inbox) = Home::new(wish.cq_entries)?;
         let (lookout, alarm) = (Lookout::new()?, clock::Alarm::new()?);
         let reads = libc::EPOLLIN as u32;
-        lookout.register(inbox.bell().as_raw_fd(), reads, false, Source::Bell)?;
+        let bell = inbox.bell().as_raw_fd();
+        lookout.register(bell, reads, false, Source::Bell)?;
         lookout.register(alarm.as_raw_fd(), reads, false, Source::Alarm)?;
         Ok(Self {
             info: RingInfo {
@@ -116,7 +119,8 @@ impl Fallback {
             alarm,
             polled: Cell::new(false),
             home,
-            inbox,
+            inbox: Some(inbox),
+            bell,
             files: Files::new(files),
             ranges: Vec::new(),
             groups: Groups::default(),
@@ -249,16 +253,16 @@ impl Backend for Fallback {
         Ok(())
     }
 
+    fn will(&mut self) -> Option<Box<dyn Posthumous>> {
+        Some(Box::new(Estate(self.inbox.take()?)))
+    }
+
     fn disown(self: Box<Self>) {
         let this = *self;
         let this = std::mem::ManuallyDrop::new(this);
         // The set of epoll is the parent's too: only this process's copies of the descriptors go. What has locks or
         // threads behind it is left alone, since whoever held a lock at the fork is not here to give it back.
-        for fd in [
-            this.lookout.as_raw_fd(),
-            this.alarm.as_raw_fd(),
-            this.inbox.bell().as_raw_fd(),
-        ] {
+        for fd in [this.lookout.as_raw_fd(), this.alarm.as_raw_fd(), this.bell] {
             // SAFETY: owned by this value, which is never dropped.
             unsafe { libc::close(fd) };
         }
