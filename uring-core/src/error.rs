@@ -1,5 +1,6 @@
 //! The error of an operation: eight bytes that say what failed and how.
 
+use crate::sys::probe::operation;
 use inline_error::{Errno, InlineError, Kind};
 use std::fmt;
 use std::io;
@@ -41,6 +42,8 @@ pub type SetupError = InlineError<ErrorKind>;
 pub struct Error {
     errno: i32,
     kind: ErrorKind,
+    /// The operation that this kernel lacks, by its number; 0, which every kernel has, for none.
+    lacking: u8,
 }
 
 const _: () = assert!(size_of::<Error>() == 8);
@@ -58,14 +61,30 @@ impl Error {
             ErrorKind::Refused => libc::EPERM,
             ErrorKind::InvalidInput | ErrorKind::Os => libc::EINVAL,
         };
-        Self { errno, kind }
+        Self {
+            errno,
+            kind,
+            lacking: 0,
+        }
+    }
+
+    /// Says that this kernel has no operation of this number.
+    pub(crate) const fn lacking(opcode: u8) -> Self {
+        Self {
+            lacking: opcode,
+            ..Self::of(ErrorKind::Unsupported)
+        }
     }
 
     /// Classes an error number of the operating system.
     #[cold]
     pub fn from_errno(errno: i32) -> Self {
         let kind = Errno::new(errno).map_or(ErrorKind::Os, ErrorKind::from_errno);
-        Self { errno, kind }
+        Self {
+            errno,
+            kind,
+            lacking: 0,
+        }
     }
 
     /// The class.
@@ -88,6 +107,13 @@ impl Error {
         matches!(self.kind, ErrorKind::Cancelled)
     }
 
+    /// The operation that this kernel lacks, by its name in the kernel's header, and the first Linux that has it.
+    ///
+    /// `None` for every other error: an operation that exists and was refused by a file or a filesystem too.
+    pub fn missing_operation(self) -> Option<(&'static str, &'static str)> {
+        operation(self.lacking).filter(|_| self.lacking != 0)
+    }
+
     /// Tells it at length: what failed, the number, the remedy. Allocates nothing.
     ///
     /// ```
@@ -96,9 +122,12 @@ impl Error {
     /// assert!(told.contains("accept") && told.contains("ulimit -n"), "{told}");
     /// ```
     pub fn explain(self, operation: &str) -> InlineError<ErrorKind> {
-        let told = match self.remedy() {
-            Some(remedy) => InlineError::new(self.kind, format_args!("{operation}: {remedy}")),
-            None => InlineError::new(self.kind, format_args!("{operation}")),
+        let told = match (self.missing_operation(), self.remedy()) {
+            (Some((name, since)), _) => {
+                InlineError::new(self.kind, format_args!("{operation}: {name} needs Linux {since}"))
+            }
+            (None, Some(remedy)) => InlineError::new(self.kind, format_args!("{operation}: {remedy}")),
+            (None, None) => InlineError::new(self.kind, format_args!("{operation}")),
         };
         match Errno::new(self.errno) {
             Some(errno) => told.with_errno(errno),
@@ -139,6 +168,9 @@ impl fmt::Display for Error {
             ErrorKind::Stale | ErrorKind::Closed | ErrorKind::Forked => self.kind.fmt(f),
             _ => io::Error::from_raw_os_error(self.errno).fmt(f),
         }?;
+        if let Some((name, since)) = self.missing_operation() {
+            write!(f, ": {name} needs Linux {since}")?;
+        }
         match self.remedy() {
             Some(remedy) => write!(f, ": {remedy}"),
             None => Ok(()),
@@ -153,6 +185,27 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Which of several rings refused, and why. The others are as they were before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedBy<E = Error> {
+    /// The position in the list of rings; its length when it was no ring but what was to be registered.
+    pub ring: usize,
+    /// Why.
+    pub error: E,
+}
+
+impl<E: fmt::Display> fmt::Display for RefusedBy<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ring, error } = self;
+        write!(
+            f,
+            "ring {ring} of the list refused, the others are as before: {error}"
+        )
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for RefusedBy<E> {}
 
 /// A submission that was not taken, with the operation and all that it owns.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -197,6 +250,17 @@ mod tests {
             assert!(error.is_retryable());
         }
         assert_eq!(Error::of(ErrorKind::WouldBlock).kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn e14_an_operation_that_the_kernel_lacks_is_named_with_the_version_that_has_it() {
+        let error = Error::lacking(crate::abi::code::FUTEX_WAIT);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.missing_operation(), Some(("FUTEX_WAIT", "6.7")));
+        for told in [error.to_string(), error.explain("waiting").to_string()] {
+            assert!(told.contains("FUTEX_WAIT needs Linux 6.7"), "{told}");
+        }
+        assert_eq!(Error::from_errno(libc::EOPNOTSUPP).missing_operation(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod ring;
 mod sys;
 
 pub use backend::sim;
-pub use error::{Error, ErrorKind, Rejected, SetupError};
+pub use error::{Error, ErrorKind, RefusedBy, Rejected, SetupError};
 pub use exec::block_on;
 pub use ring::{
     CLOSURE_BYTES, Carrier, Core, Done, Items, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, Operation,

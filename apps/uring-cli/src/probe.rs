@@ -69,6 +69,11 @@ pub fn text(probe: &Probe, more: &[(String, String)]) -> String {
     section(&mut out, "set-up flags, each tried on a ring", &probe.setup);
     section(&mut out, "features of a ring", &probe.features);
     section(&mut out, "operations", &probe.operations);
+    section(
+        &mut out,
+        "what a ring can know beforehand, each tried",
+        &probe.registers,
+    );
     let _ = writeln!(out, "\nto get more");
     if probe.advice.is_empty() {
         let _ = writeln!(out, "  nothing: everything that this program can use is here");
@@ -163,6 +168,7 @@ pub fn json(probe: &Probe, more: &[(String, String)]) -> Value {
         "setup": list(&probe.setup),
         "features": list(&probe.features),
         "operations": list(&probe.operations),
+        "registers": list(&probe.registers),
         "advice": advice,
     })
 }

@@ -13,6 +13,7 @@ use crate::sys::abi::{Cqe, Sqe};
 use crate::sys::clock;
 use crate::sys::ladder::RingInfo;
 use std::io;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -61,11 +62,15 @@ pub(crate) trait Backend: Send {
     /// A descriptor that polls readable while completions wait.
     fn poll_fd(&self) -> RawFd;
 
-    /// Tells the kernel about buffers that live until the ring is gone.
+    /// Slots that `set_buffer` accepts: 1 where there is no table of several.
+    fn buffer_slots(&mut self) -> u16;
+
+    /// Puts memory in a slot of the registered buffers, or empties the slot, which no operation in flight names.
     ///
     /// # Safety
-    /// Each range stays valid and unmoved until the carrier is entirely gone ([`Backend::tombstone`]).
-    unsafe fn register_buffers(&mut self, ranges: &[libc::iovec]) -> io::Result<()>;
+    /// The range stays valid and unmoved until the slot is emptied or the carrier is entirely gone
+    /// ([`Backend::tombstone`]).
+    unsafe fn set_buffer(&mut self, slot: u16, range: Option<libc::iovec>) -> io::Result<()>;
 
     /// Puts a descriptor in a slot of the registered files, or clears the slot with -1.
     fn set_file(&mut self, slot: u32, fd: RawFd) -> io::Result<()>;
@@ -73,11 +78,19 @@ pub(crate) trait Backend: Send {
     /// Slots that `set_file` accepts; what the kernel said where it refused the table.
     fn file_slots(&self) -> io::Result<u32>;
 
-    /// Tells the kernel about a ring of provided buffers.
+    /// Slots behind those that the carrier hands out itself, to entries with `FILE_INDEX_ALLOC`.
+    fn direct_slots(&self) -> io::Result<Range<u32>>;
+
+    /// Tells the carrier about a ring of provided buffers; `flags` may hold
+    /// [`BUF_RING_INCREMENTAL`](crate::sys::abi::BUF_RING_INCREMENTAL).
     ///
     /// # Safety
-    /// `ring` names `entries` entries that stay valid until the carrier is entirely gone.
-    unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()>;
+    /// `ring` names `entries` entries that stay valid until the group is unregistered or the carrier is entirely gone.
+    unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16, flags: u16)
+    -> io::Result<()>;
+
+    /// Takes a ring of provided buffers back, from which no operation in flight picks.
+    fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()>;
 
     /// Leaves a descriptor with the carrier that it closes when it is entirely gone: no memory is touched afterwards.
     fn tombstone(&mut self, fd: RawFd) -> io::Result<()>;

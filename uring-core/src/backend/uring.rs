@@ -2,10 +2,11 @@
 
 use super::{Backend, LOT};
 use crate::sys::abi::{Cqe, Sqe};
-use crate::sys::ladder::{self, RingInfo, Wish};
+use crate::sys::ladder::{self, Refusal, RingInfo, Wish};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter};
 use std::io;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 use sync_base::atomic::{Ordering, fence};
@@ -25,12 +26,36 @@ pub(crate) struct Uring {
     info: RingInfo,
     /// How long the table of files is, or the error number with which the kernel refused it.
     file_slots: Result<u32, i32>,
+    /// Which slots behind those the kernel hands out, or the error number with which it refused to.
+    direct_slots: Result<Range<u32>, i32>,
+    buffers: Buffers,
     tombstone_slot: Option<u32>,
 }
 
 // SAFETY: the three ends are pointers into mappings that `ring` owns; nothing in them belongs to a thread. Which thread
 // may *enter* is the concern of the ring types above.
 unsafe impl Send for Uring {}
+
+/// The table of registered buffers, made when it is first asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Buffers {
+    None,
+    /// As many slots, each filled and emptied by itself.
+    Table(u16),
+    /// One slot, before Linux 5.19.
+    Single,
+}
+
+/// Slots of the table of registered buffers.
+const BUFFER_SLOTS: u16 = 64;
+
+/// `struct io_uring_file_index_range`.
+#[repr(C)]
+struct SlotRange {
+    first: u32,
+    count: u32,
+    reserved: u64,
+}
 
 /// `struct io_uring_getevents_arg` of the kernel's header.
 #[repr(C)]
@@ -50,7 +75,9 @@ struct Timespec {
 
 impl Uring {
     /// Sets a ring up, as high on the ladder as the kernel lets us.
-    pub(crate) fn new(wish: &Wish, files: u32) -> io::Result<Self> {
+    ///
+    /// `files` slots of registered files are the caller's to fill, `direct` more the kernel's to hand out.
+    pub(crate) fn new(wish: &Wish, files: u32, direct: u32) -> io::Result<Self> {
         let (ring, info) = ladder::climb(wish)?;
         let fd = ring.as_raw_fd();
         let ring = Box::into_raw(Box::new(ring));
@@ -64,26 +91,78 @@ impl Uring {
             fd,
             info,
             file_slots: Ok(0),
+            direct_slots: Ok(0..0),
+            buffers: Buffers::None,
             tombstone_slot: None,
         };
         // The index belongs to the registering thread, so a ring that moves does without.
         if !wish.movable {
             this.info.registered_ring_fd = this.submitter.register_ring_fd().is_ok();
         }
+        this.make_file_table(files, direct);
+        Ok(this)
+    }
+
+    /// Makes the table of registered files; what the kernel refuses is told to whoever wants a slot.
+    fn make_file_table(&mut self, files: u32, direct: u32) {
         // One slot more than asked for: the last one is the tombstone's.
-        match this.submitter.register_files(&vec![-1; files as usize + 1]) {
+        let all = files.saturating_add(direct);
+        match self.submitter.register_files(&vec![-1; all as usize + 1]) {
             Ok(()) => {
-                this.file_slots = Ok(files);
-                this.tombstone_slot = Some(files);
+                self.file_slots = Ok(files);
+                self.tombstone_slot = Some(all);
+                self.direct_slots = self.let_hand_out(files..all);
             }
             Err(refused) => {
-                this.file_slots = Err(refused.raw_os_error().unwrap_or(libc::EIO));
-                if this.submitter.register_files(&[-1]).is_ok() {
-                    this.tombstone_slot = Some(0);
+                let errno = refused.raw_os_error().unwrap_or(libc::EIO);
+                (self.file_slots, self.direct_slots) = (Err(errno), Err(errno));
+                if self.submitter.register_files(&[-1]).is_ok() {
+                    self.tombstone_slot = Some(0);
                 }
             }
         }
-        Ok(this)
+    }
+
+    /// Tells the kernel which slots to hand out: these and never ours.
+    fn let_hand_out(&self, slots: Range<u32>) -> Result<Range<u32>, i32> {
+        const REGISTER_FILE_ALLOC_RANGE: u32 = 25;
+        let range = SlotRange {
+            first: slots.start,
+            count: slots.len() as u32,
+            reserved: 0,
+        };
+        // SAFETY: `range` has the kernel's layout and outlives the call.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                self.fd,
+                REGISTER_FILE_ALLOC_RANGE,
+                &range,
+                0,
+            )
+        };
+        if done == 0 {
+            return Ok(slots);
+        }
+        match io::Error::last_os_error().raw_os_error() {
+            // The kernel does not know the request.
+            Some(libc::EINVAL) => Err(libc::EOPNOTSUPP),
+            refused => Err(refused.unwrap_or(libc::EIO)),
+        }
+    }
+
+    /// Asks for waits that poll network queues so long; a refusal stands in the ring's report.
+    pub(crate) fn busy_poll(&mut self, limit: Duration) {
+        let limit_us = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
+        let mut napi = io_uring::types::Napi::new()
+            .set_busy_poll_timeout(limit_us)
+            .set_prefer_busy_poll(true);
+        if let Err(refused) = self.submitter.register_napi(&mut napi) {
+            self.info.refusals.push(Refusal {
+                asked: "busy polling of network queues".into(),
+                errno: refused.raw_os_error().unwrap_or(0),
+            });
+        }
     }
 
     /// One `io_uring_enter`, with the timeout in the same call where the kernel knows how.
@@ -234,13 +313,43 @@ impl Backend for Uring {
         self.fd
     }
 
-    unsafe fn register_buffers(&mut self, ranges: &[libc::iovec]) -> io::Result<()> {
-        // SAFETY: the caller keeps the ranges.
-        unsafe { self.submitter.register_buffers(ranges) }
+    fn buffer_slots(&mut self) -> u16 {
+        if self.buffers == Buffers::None {
+            self.buffers = match self.submitter.register_buffers_sparse(u32::from(BUFFER_SLOTS)) {
+                Ok(()) => Buffers::Table(BUFFER_SLOTS),
+                Err(_) => Buffers::Single,
+            };
+        }
+        match self.buffers {
+            Buffers::Table(slots) => slots,
+            _ => 1,
+        }
+    }
+
+    unsafe fn set_buffer(&mut self, slot: u16, range: Option<libc::iovec>) -> io::Result<()> {
+        if slot >= self.buffer_slots() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let empty = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        match (self.buffers, range) {
+            // SAFETY: the caller keeps the range.
+            (Buffers::Table(_), range) => unsafe {
+                let ranges = [range.unwrap_or(empty)];
+                self.submitter
+                    .register_buffers_update(u32::from(slot), &ranges, None)
+            },
+            // SAFETY: as above.
+            (_, Some(range)) => unsafe { self.submitter.register_buffers(&[range]) },
+            (_, None) => self.submitter.unregister_buffers(),
+        }
     }
 
     fn set_file(&mut self, slot: u32, fd: RawFd) -> io::Result<()> {
-        if slot >= self.file_slots()? {
+        self.file_slots()?;
+        if self.tombstone_slot.is_none_or(|end| slot >= end) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         self.submitter.register_files_update(slot, &[fd]).map(drop)
@@ -250,12 +359,26 @@ impl Backend for Uring {
         self.file_slots.map_err(io::Error::from_raw_os_error)
     }
 
-    unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()> {
+    fn direct_slots(&self) -> io::Result<Range<u32>> {
+        self.direct_slots.clone().map_err(io::Error::from_raw_os_error)
+    }
+
+    unsafe fn register_buf_ring(
+        &mut self,
+        ring: u64,
+        entries: u16,
+        group: u16,
+        flags: u16,
+    ) -> io::Result<()> {
         // SAFETY: the caller keeps the ring.
         unsafe {
             self.submitter
-                .register_buf_ring_with_flags(ring, entries, group, 0)
+                .register_buf_ring_with_flags(ring, entries, group, flags)
         }
+    }
+
+    fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
+        self.submitter.unregister_buf_ring(group)
     }
 
     fn tombstone(&mut self, fd: RawFd) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! The contract of a buffer: owned memory that stays where it is.
 
+use crate::error::{Error, ErrorKind};
 use pooled_vec::{AlignedBuf, PooledVec, SlabBuf};
 use std::ops::{Bound, RangeBounds};
 
@@ -131,15 +132,15 @@ impl<B: IoBuf> Slice<B> {
     /// Narrows a buffer to a range of its initialised bytes.
     ///
     /// # Panics
-    /// When the range reaches past them.
+    /// When the range reaches past them; [`part`](Self::part) hands the buffer back instead.
     pub fn new(buf: B, range: impl RangeBounds<usize>) -> Self {
         let start = match range.start_bound() {
             Bound::Included(&n) => n,
-            Bound::Excluded(&n) => n + 1,
+            Bound::Excluded(&n) => n.saturating_add(1),
             Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
-            Bound::Included(&n) => n + 1,
+            Bound::Included(&n) => n.saturating_add(1),
             Bound::Excluded(&n) => n,
             Bound::Unbounded => buf.bytes_init(),
         };
@@ -149,6 +150,21 @@ impl<B: IoBuf> Slice<B> {
             buf.bytes_init()
         );
         Self { buf, start, end }
+    }
+
+    /// Narrows a buffer to `len` of its initialised bytes from `offset` on.
+    ///
+    /// # Errors
+    /// The buffer comes back with [`ErrorKind::InvalidInput`] when that reaches past them.
+    pub fn part(buf: B, offset: usize, len: usize) -> Result<Self, (B, Error)> {
+        match offset.checked_add(len) {
+            Some(end) if end <= buf.bytes_init() => Ok(Self {
+                buf,
+                start: offset,
+                end,
+            }),
+            _ => Err((buf, Error::of(ErrorKind::InvalidInput))),
+        }
     }
 
     /// Gives the whole buffer back.

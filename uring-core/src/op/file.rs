@@ -1,5 +1,6 @@
-//! Reading and writing at an offset.
+//! Reading and writing at an offset: `pread(2)`, `pwrite(2)`, or `read(2)`, `write(2)` at the file's own position.
 
+use super::result_of;
 use super::target::IoFd;
 use crate::buffer::{IoBuf, IoBufMut};
 use crate::error::Error;
@@ -8,55 +9,110 @@ use crate::ring::{Operation, Outcome};
 use crate::sys::abi::{Sqe, code};
 
 /// The file's own position (`IORING_FEAT_RW_CUR_POS`).
-const CURRENT: u64 = u64::MAX;
+pub(super) const CURRENT: u64 = u64::MAX;
 
 /// The most that one read or write moves, as for `read(2)`.
 const MAX_BYTES: usize = 0x7fff_f000;
 
-/// Reads into a buffer. Gives `(bytes read, buffer)`; 0 bytes is the end of the file.
-///
-/// A registered buffer is used as one, a registered file too. A `Vec` is filled up to its capacity and is as long as what
-/// was read.
-///
-/// ```
-/// use std::{fs::File, sync::Arc};
-/// use uring_core::{LocalRing, op::Read};
-/// let ring = LocalRing::new()?;
-/// let file = Arc::new(File::open("/proc/self/exe")?);
-/// let (read, buf) = ring.block_on(ring.run(Read::new(file, vec![0; 4]).at(0)))?;
-/// assert_eq!((read?, &buf[..]), (4, &b"\x7fELF"[..]));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// A transfer between a buffer and a place in a file: what reading and writing have in common.
 #[derive(Debug)]
-pub struct Read<B, D> {
+struct Transfer<B, D> {
     fd: D,
     buf: B,
     offset: u64,
 }
 
-impl<B: IoBufMut, D: IoFd> Read<B, D> {
-    /// Reads at the file's own position, or from a socket or pipe.
-    pub fn new(fd: D, buf: B) -> Self {
-        Self {
-            fd,
-            buf,
-            offset: CURRENT,
+impl<B: IoBuf, D: IoFd> Transfer<B, D> {
+    #[inline]
+    fn belongs_to(&self, ring: u32) -> bool {
+        let buffer = self.buf.registration();
+        self.fd.target().belongs_to(ring) && buffer.is_none_or(|buffer| buffer.ring == ring)
+    }
+
+    /// `codes`: for memory that the kernel does not know, and for memory that it does.
+    #[inline]
+    fn entry(&self, codes: (u8, u8), addr: *const u8, bytes: usize) -> Sqe {
+        let registered = self.buf.registration();
+        let opcode = if registered.is_some() { codes.1 } else { codes.0 };
+        Sqe {
+            off: self.offset,
+            addr: addr as u64,
+            len: bytes.min(MAX_BYTES) as u32,
+            buf_index: registered.map_or(0, |r| r.index),
+            ..self.fd.target().entry(opcode)
         }
-    }
-
-    /// Reads at an offset instead.
-    pub fn at(mut self, offset: u64) -> Self {
-        self.offset = offset;
-        self
-    }
-
-    /// Gives buffer and descriptor back, unread.
-    pub fn into_parts(self) -> (B, D) {
-        (self.buf, self.fd)
     }
 }
 
-impl<B: IoBufMut, D: IoFd> Sealed for Read<B, D> {}
+macro_rules! transfer {
+    ($(#[$doc:meta])* $name:ident: $buf:ident, $from_or_to:literal) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<B, D> {
+            inner: Transfer<B, D>,
+        }
+
+        impl<B: $buf, D: IoFd> $name<B, D> {
+            #[doc = concat!("Works at the file's own position, or ", $from_or_to, " a socket or pipe.")]
+            pub fn new(fd: D, buf: B) -> Self {
+                Self {
+                    inner: Transfer {
+                        fd,
+                        buf,
+                        offset: CURRENT,
+                    },
+                }
+            }
+
+            /// Works at an offset instead, which leaves the file's own position alone. `u64::MAX` stands for that position,
+            /// as it does for the kernel; any other above `i64::MAX` is refused as invalid.
+            pub fn at(mut self, offset: u64) -> Self {
+                self.inner.offset = offset;
+                self
+            }
+
+            /// Gives buffer and descriptor back, unused.
+            pub fn into_parts(self) -> (B, D) {
+                (self.inner.buf, self.inner.fd)
+            }
+        }
+
+        impl<B: $buf, D: IoFd> Sealed for $name<B, D> {}
+    };
+}
+
+transfer! {
+    /// Reads into a buffer. Gives `(bytes read, buffer)`; 0 bytes is the end of the file.
+    ///
+    /// A registered buffer is used as one, a registered file too. A `Vec` is filled up to its capacity and is as long as
+    /// what was read.
+    ///
+    /// ```
+    /// use std::{fs::File, sync::Arc};
+    /// use uring_core::{LocalRing, op::Read};
+    /// let ring = LocalRing::new()?;
+    /// let file = Arc::new(File::open("/proc/self/exe")?);
+    /// let (read, buf) = ring.block_on(ring.run(Read::new(file, vec![0; 4]).at(0)))?;
+    /// assert_eq!((read?, &buf[..]), (4, &b"\x7fELF"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    Read: IoBufMut, "from"
+}
+
+transfer! {
+    /// Writes the initialised part of a buffer. Gives `(bytes written, buffer)`; less than all is no error.
+    ///
+    /// ```
+    /// use uring_core::{LocalRing, op::Write};
+    /// let ring = LocalRing::new()?;
+    /// let (from, to) = std::os::unix::net::UnixStream::pair()?;
+    /// let (written, buf) = ring.block_on(ring.run(Write::new(from, b"hello".to_vec())))?;
+    /// assert_eq!((written?, buf.len()), (5, 5));
+    /// # drop(to);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    Write: IoBuf, "to"
+}
 
 // SAFETY: the entry names the buffer, which the operation owns and which stays where it is by the contract of `IoBufMut`.
 unsafe impl<B: IoBufMut, D: IoFd> Operation for Read<B, D> {
@@ -64,79 +120,26 @@ unsafe impl<B: IoBufMut, D: IoFd> Operation for Read<B, D> {
 
     #[inline]
     fn belongs_to(&self, ring: u32) -> bool {
-        let buffer = self.buf.registration();
-        self.fd.target().belongs_to(ring) && buffer.is_none_or(|buffer| buffer.ring == ring)
+        self.inner.belongs_to(ring)
     }
 
     #[inline]
     fn entry(&mut self) -> Sqe {
-        let registered = self.buf.registration();
-        let opcode = if registered.is_some() {
-            code::READ_FIXED
-        } else {
-            code::READ
-        };
-        Sqe {
-            off: self.offset,
-            addr: self.buf.stable_mut_ptr() as u64,
-            len: self.buf.bytes_total().min(MAX_BYTES) as u32,
-            buf_index: registered.map_or(0, |r| r.index),
-            ..self.fd.target().entry(opcode)
-        }
+        let (addr, bytes) = (self.inner.buf.stable_mut_ptr(), self.inner.buf.bytes_total());
+        self.inner.entry((code::READ, code::READ_FIXED), addr, bytes)
     }
 
     #[inline]
-    fn finish(mut self, outcome: Outcome) -> Self::Output {
-        let read = outcome.result().map(|n| n as usize);
+    fn finish(self, outcome: Outcome) -> Self::Output {
+        let mut buf = self.inner.buf;
+        let read = result_of(outcome, code::READ).map(|n| n as usize);
         if let Ok(count) = read {
             // SAFETY: the kernel wrote so many bytes, at most as many as the entry offered.
-            unsafe { self.buf.set_init(count) };
+            unsafe { buf.set_init(count) };
         }
-        (read, self.buf)
+        (read, buf)
     }
 }
-
-/// Writes the initialised part of a buffer. Gives `(bytes written, buffer)`; less than all is no error.
-///
-/// ```
-/// use uring_core::{LocalRing, op::Write};
-/// let ring = LocalRing::new()?;
-/// let (from, to) = std::os::unix::net::UnixStream::pair()?;
-/// let (written, buf) = ring.block_on(ring.run(Write::new(from, b"hello".to_vec())))?;
-/// assert_eq!((written?, buf.len()), (5, 5));
-/// # drop(to);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-pub struct Write<B, D> {
-    fd: D,
-    buf: B,
-    offset: u64,
-}
-
-impl<B: IoBuf, D: IoFd> Write<B, D> {
-    /// Writes at the file's own position, or to a socket or pipe.
-    pub fn new(fd: D, buf: B) -> Self {
-        Self {
-            fd,
-            buf,
-            offset: CURRENT,
-        }
-    }
-
-    /// Writes at an offset instead.
-    pub fn at(mut self, offset: u64) -> Self {
-        self.offset = offset;
-        self
-    }
-
-    /// Gives buffer and descriptor back, unwritten.
-    pub fn into_parts(self) -> (B, D) {
-        (self.buf, self.fd)
-    }
-}
-
-impl<B: IoBuf, D: IoFd> Sealed for Write<B, D> {}
 
 // SAFETY: as for `Read`, with `IoBuf`.
 unsafe impl<B: IoBuf, D: IoFd> Operation for Write<B, D> {
@@ -144,29 +147,18 @@ unsafe impl<B: IoBuf, D: IoFd> Operation for Write<B, D> {
 
     #[inline]
     fn belongs_to(&self, ring: u32) -> bool {
-        let buffer = self.buf.registration();
-        self.fd.target().belongs_to(ring) && buffer.is_none_or(|buffer| buffer.ring == ring)
+        self.inner.belongs_to(ring)
     }
 
     #[inline]
     fn entry(&mut self) -> Sqe {
-        let registered = self.buf.registration();
-        let opcode = if registered.is_some() {
-            code::WRITE_FIXED
-        } else {
-            code::WRITE
-        };
-        Sqe {
-            off: self.offset,
-            addr: self.buf.stable_ptr() as u64,
-            len: self.buf.bytes_init().min(MAX_BYTES) as u32,
-            buf_index: registered.map_or(0, |r| r.index),
-            ..self.fd.target().entry(opcode)
-        }
+        let (addr, bytes) = (self.inner.buf.stable_ptr(), self.inner.buf.bytes_init());
+        self.inner.entry((code::WRITE, code::WRITE_FIXED), addr, bytes)
     }
 
     #[inline]
     fn finish(self, outcome: Outcome) -> Self::Output {
-        (outcome.result().map(|n| n as usize), self.buf)
+        let written = result_of(outcome, code::WRITE).map(|n| n as usize);
+        (written, self.inner.buf)
     }
 }

@@ -1,5 +1,6 @@
-//! Readiness of a descriptor.
+//! Readiness of a descriptor: `poll(2)`.
 
+use super::result_of;
 use super::target::IoFd;
 use crate::error::Error;
 use crate::ring::operation::sealed::Sealed;
@@ -62,7 +63,7 @@ unsafe impl<D: IoFd> Operation for Poll<D> {
     }
 
     fn finish(self, outcome: Outcome) -> Self::Output {
-        outcome.result().map(|events| events as i16)
+        result_of(outcome, code::POLL_ADD).map(|events| events as i16)
     }
 }
 
@@ -71,6 +72,6 @@ unsafe impl<D: IoFd> Multishot for Poll<D> {
     type Item = Result<i16, Error>;
 
     fn item(&mut self, outcome: Outcome) -> Self::Item {
-        outcome.result().map(|events| events as i16)
+        result_of(outcome, code::POLL_ADD).map(|events| events as i16)
     }
 }

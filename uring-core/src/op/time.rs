@@ -1,5 +1,6 @@
-//! Time: an operation that only waits, and a bound on any other.
+//! Time: an operation that only waits (`clock_nanosleep(2)`), and a bound on any other.
 
+use super::result_of;
 use crate::error::Error;
 use crate::ring::operation::sealed::Sealed;
 use crate::ring::{Operation, Outcome};
@@ -9,7 +10,7 @@ use std::time::Duration;
 /// `struct __kernel_timespec`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-struct Timespec {
+pub(super) struct Timespec {
     seconds: i64,
     nanos: i64,
 }
@@ -64,7 +65,7 @@ unsafe impl Operation for Timeout {
         if outcome.raw == -libc::ETIME {
             Ok(())
         } else {
-            outcome.result().map(drop)
+            result_of(outcome, code::TIMEOUT).map(drop)
         }
     }
 }

@@ -7,6 +7,7 @@
 use super::ledger::Ledger;
 use super::operation::{ContVtable, Erased, OpVtable, Operation, Outcome};
 use super::options::Options;
+use super::registry::Registry;
 use super::stats::{Publisher, StatsHandle};
 use super::table::{CANCEL_WANTED, FIXED, Hot, List, OpId, State, Style, Table};
 use super::token::Token;
@@ -18,9 +19,10 @@ use crate::sys::ladder::RingInfo;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 use sync_base::atomic::{AtomicU32, Ordering};
+use sync_base::sync::Arc;
 
 /// The slot number of submissions that are nobody's: cancellations and linked timeouts. Their completions only give
 /// credit back.
@@ -61,11 +63,10 @@ pub(crate) struct Inner {
     pub(crate) keeps_overflow: bool,
     /// When the first submission of the batch was taken; 0 before it.
     pub(crate) batch_ns: u64,
-    /// Slots of the registered files given out; each is given out once.
-    pub(crate) files_used: u32,
-    pub(crate) has_slab: bool,
-    /// Groups of provided buffers so far; the next one's number.
-    pub(crate) groups: u16,
+    /// What the kernel knows of this ring by number; handles to it share it.
+    pub(crate) registry: Arc<Registry>,
+    /// A descriptor of the ring for those who send it messages; made when the first asks, gone before the ring is.
+    pub(crate) address: Option<std::sync::Arc<OwnedFd>>,
     pub(crate) stats: Publisher,
     pub(crate) lot: [Cqe; LOT],
     pub(crate) ledger: Ledger,
@@ -90,6 +91,9 @@ impl Core {
         let keeps_overflow = info.keeps_overflow();
         let depth = options.depth.min(credits / 2).max(1);
         backend.set_depth(depth);
+        let direct = backend.direct_slots().map_or(0, |slots| slots.len() as u32);
+        let files = backend.file_slots().unwrap_or(0);
+        let registry = Arc::new(Registry::new(files, direct));
         Self {
             state: RefCell::new(Inner {
                 backend: Some(backend),
@@ -104,13 +108,12 @@ impl Core {
                 closing: false,
                 keeps_overflow,
                 batch_ns: 0,
-                files_used: 0,
-                has_slab: false,
-                groups: 0,
+                address: None,
                 stats: Publisher::new(),
                 lot: [Cqe::default(); LOT],
                 ledger: Ledger::new(),
-                keep_alive: Vec::new(),
+                keep_alive: vec![Box::new(Arc::clone(&registry))],
+                registry,
             }),
             dispatching: Cell::new(false),
             // Relaxed: a number drawn once; nothing is published with it.

@@ -12,6 +12,7 @@ pub(crate) mod operation;
 mod options;
 #[allow(unreachable_pub)] // public for its model alone
 pub(crate) mod reaper;
+pub(crate) mod registry;
 mod shut;
 mod stats;
 mod stream;
@@ -240,10 +241,17 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
             return Ok(Box::new(Sim::new(&wish, options.registered_files, &simulation)));
         }
         Carrier::Fallback => return fallback(&wish, options, Vec::new()),
-        Carrier::Auto | Carrier::Uring => match Uring::new(&wish, options.registered_files) {
-            Ok(ring) => return Ok(Box::new(ring)),
-            Err(error) => error,
-        },
+        Carrier::Auto | Carrier::Uring => {
+            match Uring::new(&wish, options.registered_files, options.direct_files) {
+                Ok(mut ring) => {
+                    if let Some(limit) = options.busy_poll {
+                        ring.busy_poll(limit);
+                    }
+                    return Ok(Box::new(ring));
+                }
+                Err(error) => error,
+            }
+        }
     };
     let errno = refused.raw_os_error().unwrap_or(0);
     if options.carrier == Carrier::Auto && matches!(errno, libc::EPERM | libc::EACCES | libc::ENOSYS) {

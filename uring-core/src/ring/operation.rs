@@ -81,6 +81,10 @@ pub unsafe trait Operation: sealed::Sealed + Send + Sized + 'static {
     /// A descriptor kept any longer could keep the very socket open whose end would release the memory.
     fn half_done(&mut self) {}
 
+    /// A completion that brings a provided buffer was collected, in the order in which the kernel used them; what is made
+    /// of it comes later, and across operations in any order.
+    fn arrived(&mut self, _outcome: Outcome) {}
+
     /// Makes the output of the last completion. Whatever it brought (a descriptor, a buffer) is owned by the output, so
     /// that dropping the output gives it back.
     fn finish(self, outcome: Outcome) -> Self::Output;
@@ -108,6 +112,8 @@ pub(crate) struct OpVtable {
     pub(crate) discard_shot: unsafe fn(*mut u8, Outcome),
     /// Calls [`Operation::half_done`].
     pub(crate) half_done: unsafe fn(*mut u8),
+    /// Calls [`Operation::arrived`].
+    pub(crate) arrived: unsafe fn(*mut u8, Outcome),
     /// Drops the operation where it is.
     pub(crate) drop: unsafe fn(*mut u8),
     /// The operation has several completions, each an item.
@@ -136,6 +142,7 @@ impl<O: Operation> Erased for O {
         discard: discard::<O>,
         discard_shot: no_shots,
         half_done: half_done::<O>,
+        arrived: arrived::<O>,
         drop: drop_op::<O>,
         multishot: false,
     };
@@ -150,6 +157,7 @@ impl<O: Multishot> Shots<O> {
         discard: discard_item::<O>,
         discard_shot: discard_shot::<O>,
         half_done: half_done::<O>,
+        arrived: arrived::<O>,
         drop: drop_op::<O>,
         multishot: true,
     };
@@ -183,6 +191,13 @@ unsafe fn discard_shot<O: Multishot>(at: *mut u8, outcome: Outcome) {
 unsafe fn half_done<O: Operation>(at: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { &mut *at.cast::<O>() }.half_done();
+}
+
+/// # Safety
+/// `at` holds an `O`, of which the kernel uses only what `arrived` leaves alone.
+unsafe fn arrived<O: Operation>(at: *mut u8, outcome: Outcome) {
+    // SAFETY: the caller's promise.
+    unsafe { &mut *at.cast::<O>() }.arrived(outcome);
 }
 
 unsafe fn no_shots(_: *mut u8, _: Outcome) {}

@@ -34,6 +34,8 @@ pub struct Options {
     pub(crate) sqpoll_idle: Option<Duration>,
     pub(crate) highest_rung: Option<Rung>,
     pub(crate) registered_files: u32,
+    pub(crate) direct_files: u32,
+    pub(crate) busy_poll: Option<Duration>,
     pub(crate) drain_limit: Duration,
     pub(crate) carrier: Carrier,
     pub(crate) simulation: Option<Simulation>,
@@ -54,6 +56,8 @@ impl Options {
             sqpoll_idle: None,
             highest_rung: None,
             registered_files: 64,
+            direct_files: 0,
+            busy_poll: None,
             drain_limit: Duration::from_secs(1),
             carrier: Carrier::Auto,
             simulation: None,
@@ -87,6 +91,20 @@ impl Options {
     /// How many slots the table of registered files has.
     pub const fn registered_files(mut self, slots: u32) -> Self {
         self.registered_files = slots;
+        self
+    }
+
+    /// How many slots the kernel hands out by itself to files that are opened, accepted or made without a descriptor
+    /// ([`DirectSlots`](crate::file::DirectSlots)); none unless said otherwise (Linux 6.0).
+    pub const fn direct_files(mut self, slots: u32) -> Self {
+        self.direct_files = slots;
+        self
+    }
+
+    /// Asks that a wait for sockets polls their network queue for so long before it sleeps (Linux 6.9): lower latency for
+    /// a processor's whole time. Where the kernel refuses, [`Core::info`](crate::Core::info) says so and waits sleep.
+    pub const fn busy_poll(mut self, limit: Duration) -> Self {
+        self.busy_poll = Some(limit);
         self
     }
 

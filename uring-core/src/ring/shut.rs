@@ -21,6 +21,7 @@ impl Core {
             return;
         }
         self.state.get_mut().closing = true;
+        self.state.get_mut().address = None;
         let deadline = self.deadline(self.drain_limit);
         loop {
             let left = self.left_until(deadline);

@@ -112,6 +112,14 @@ impl Core {
 }
 
 impl<O: Multishot> Items<'_, O> {
+    /// Names the operation while it is in flight: after the first poll, before the last item.
+    pub fn id(&self) -> Option<OpId> {
+        match self.stage {
+            Stage::Flying(id) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Waits for the next item; `None` after the last.
     pub async fn next(&mut self) -> Option<O::Item> {
         poll_fn(|cx| self.poll_item(cx)).await

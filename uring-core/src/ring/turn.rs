@@ -2,10 +2,12 @@
 
 use super::core::{AUXILIARY, Core, Inner};
 use super::operation::Outcome;
+use super::registry::Leaving;
 use super::table::{CANCEL_WANTED, RESULT_SEEN, State, Style};
 use crate::error::{Error, ErrorKind};
 use crate::sys::abi::{self, Cqe, Sqe, code};
 use std::time::Duration;
+use sync_base::sync::Arc;
 
 impl Core {
     /// Passes everything queued to the kernel: one system call, none if nothing is queued. Does not wait.
@@ -49,6 +51,7 @@ impl Inner {
     /// Passes on what is queued, cancellations first in line for the room that is left.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.queue_cancels();
+        self.take_back();
         self.batch_ns = 0;
         // Without SUBMIT_ALL the kernel stops behind an entry that it refuses, so one call may not pass them all on.
         if self.backend().info().sqpoll {
@@ -73,6 +76,7 @@ impl Inner {
     /// One turn; returns how many operations completed.
     pub(crate) fn turn(&mut self, want: u32, timeout: Duration) -> Result<u32, Error> {
         self.queue_cancels();
+        self.take_back();
         let mut done = self.collect();
         if self.cancels.len() > 0 {
             // The queue was full: what is in it goes first, or the wait below might be for what has yet to be cancelled.
@@ -139,6 +143,57 @@ impl Inner {
         }
     }
 
+    /// Tells the kernel what handles dropped since the last turn named, as far as room and credit reach.
+    #[inline]
+    pub(crate) fn take_back(&mut self) {
+        if self.registry.is_waiting() {
+            self.take_back_now();
+        }
+    }
+
+    #[cold]
+    fn take_back_now(&mut self) {
+        let registry = Arc::clone(&self.registry);
+        // The kernel's thread takes entries in its own time, and a slot may be filled by a system call meanwhile.
+        let at_once = self.backend().info().sqpoll;
+        while at_once && let Some(slot) = registry.next_closing() {
+            let emptied = self.backend_mut().set_file(slot, -1);
+            debug_assert!(emptied.is_ok(), "a slot that was filled can be emptied");
+        }
+        while self.credits_used < self.credits {
+            let refresh = self.backend_mut().space(false) <= self.reserve;
+            if self.backend_mut().space(refresh) <= self.reserve {
+                break;
+            }
+            let Some(slot) = registry.next_closing() else {
+                break;
+            };
+            let entry = Sqe {
+                file_index: slot + 1,
+                user_data: u64::from(AUXILIARY),
+                ..Sqe::new(code::CLOSE, 0)
+            };
+            let pushed = self.backend_mut().push(&entry);
+            debug_assert!(pushed, "room was checked");
+            self.credits_used += 1;
+        }
+        while let Some(leaving) = registry.next_leaving() {
+            // Nothing in flight names it (N2), so that the kernel cannot refuse but for a ring that is broken.
+            match leaving {
+                Leaving::Buffer(slot) => {
+                    // SAFETY: the slot is emptied, and its memory given up only afterwards.
+                    if unsafe { self.backend_mut().set_buffer(slot, None) }.is_ok() {
+                        drop(registry.give_buffer_back(slot));
+                    }
+                }
+                Leaving::Group(group, kept) => match self.backend_mut().unregister_buf_ring(group) {
+                    Ok(()) => registry.give_group_back(group),
+                    Err(_) => self.keep_alive.push(Box::new(kept)),
+                },
+            }
+        }
+    }
+
     /// Moves every completion from the queue to where it belongs; returns how many were last ones.
     pub(crate) fn collect(&mut self) -> u32 {
         let mut done = 0;
@@ -194,6 +249,14 @@ impl Inner {
         };
         let multishot = hot.op.is_some_and(|op| op.multishot);
         self.stats.counts.shots += u64::from(multishot);
+        if cqe.flags & abi::CQE_BUFFER != 0
+            && let Some(op) = hot.op
+        {
+            let at = self.table.op_at(slot);
+            // SAFETY: T1: the operation is there; what the completion brought is not the kernel's any more.
+            unsafe { (op.arrived)(at, outcome) };
+        }
+        let hot = self.table.hot(slot);
         if cqe.flags & abi::CQE_MORE != 0 {
             if multishot {
                 self.shots.push_back((slot, generation, outcome));

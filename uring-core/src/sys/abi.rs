@@ -103,6 +103,8 @@ pub const CQE_MORE: u32 = 1 << 1;
 pub const CQE_SOCK_NONEMPTY: u32 = 1 << 2;
 /// The second half of a zero-copy send: the buffer is free again.
 pub const CQE_NOTIF: u32 = 1 << 3;
+/// The kernel goes on to fill the buffer that it named (incremental consumption).
+pub const CQE_BUF_MORE: u32 = 1 << 4;
 
 /// Cancel every match, not only the first.
 pub const CANCEL_ALL: u32 = 1 << 0;
@@ -115,8 +117,25 @@ pub const CANCEL_ANY: u32 = 1 << 2;
 pub const ACCEPT_MULTISHOT: u16 = 1 << 0;
 /// Receive until told otherwise (`ioprio` of receive).
 pub const RECV_MULTISHOT: u16 = 1 << 1;
+/// Send from the registered buffer `buf_index` (`ioprio` of a zero-copy send).
+pub const SEND_FIXED_BUF: u16 = 1 << 2;
 /// Poll until told otherwise (`len` of poll).
 pub const POLL_MULTISHOT: u32 = 1 << 0;
+/// The descriptor read from is the index of a registered file (`splice_flags`).
+pub const SPLICE_FD_IN_FIXED: u32 = 1 << 31;
+/// The kernel picks the slot of a direct descriptor (`file_index`).
+pub const FILE_INDEX_ALLOC: u32 = u32::MAX;
+/// Consume a provided buffer bit by bit (flag of a buffer ring).
+pub const BUF_RING_INCREMENTAL: u16 = 2;
+
+/// Post a completion on another ring (`addr` of a message).
+pub const MSG_DATA: u64 = 0;
+/// Put a registered file in a slot of another ring (`addr` of a message).
+pub const MSG_SEND_FD: u64 = 1;
+/// Post no completion there (`op_flags` of a message).
+pub const MSG_CQE_SKIP: u32 = 1 << 0;
+/// Pass `file_index` on as the flags of the completion there (`op_flags` of a message).
+pub const MSG_FLAGS_PASS: u32 = 1 << 1;
 
 /// Operation numbers used by the engine.
 pub mod code {
@@ -124,6 +143,10 @@ pub mod code {
 
     /// Do nothing.
     pub const NOP: u8 = opcode::Nop::CODE;
+    /// Read into several buffers.
+    pub const READV: u8 = opcode::Readv::CODE;
+    /// Write from several buffers.
+    pub const WRITEV: u8 = opcode::Writev::CODE;
     /// Flush a file.
     pub const FSYNC: u8 = opcode::Fsync::CODE;
     /// Read into a registered buffer.
@@ -132,6 +155,12 @@ pub mod code {
     pub const WRITE_FIXED: u8 = opcode::WriteFixed::CODE;
     /// Wait for readiness.
     pub const POLL_ADD: u8 = opcode::PollAdd::CODE;
+    /// Flush a part of a file.
+    pub const SYNC_FILE_RANGE: u8 = opcode::SyncFileRange::CODE;
+    /// Send with an address or control data.
+    pub const SENDMSG: u8 = opcode::SendMsg::CODE;
+    /// Receive with the address and control data.
+    pub const RECVMSG: u8 = opcode::RecvMsg::CODE;
     /// Wait for time to pass.
     pub const TIMEOUT: u8 = opcode::Timeout::CODE;
     /// Accept a connection.
@@ -142,22 +171,76 @@ pub mod code {
     pub const LINK_TIMEOUT: u8 = opcode::LinkTimeout::CODE;
     /// Connect a socket.
     pub const CONNECT: u8 = opcode::Connect::CODE;
+    /// Reserve or release space of a file.
+    pub const FALLOCATE: u8 = opcode::Fallocate::CODE;
     /// Open a path.
     pub const OPENAT: u8 = opcode::OpenAt::CODE;
-    /// Close a descriptor.
+    /// Close a descriptor, or empty the slot `file_index - 1`.
     pub const CLOSE: u8 = opcode::Close::CODE;
+    /// Tell about a file.
+    pub const STATX: u8 = opcode::Statx::CODE;
     /// Read.
     pub const READ: u8 = opcode::Read::CODE;
     /// Write.
     pub const WRITE: u8 = opcode::Write::CODE;
+    /// Say how a file will be used.
+    pub const FADVISE: u8 = opcode::Fadvise::CODE;
+    /// Say how memory will be used.
+    pub const MADVISE: u8 = opcode::Madvise::CODE;
     /// Send on a socket.
     pub const SEND: u8 = opcode::Send::CODE;
     /// Receive from a socket.
     pub const RECV: u8 = opcode::Recv::CODE;
+    /// Open a path, within bounds.
+    pub const OPENAT2: u8 = opcode::OpenAt2::CODE;
+    /// Move data through a pipe.
+    pub const SPLICE: u8 = opcode::Splice::CODE;
+    /// Copy data from pipe to pipe.
+    pub const TEE: u8 = opcode::Tee::CODE;
+    /// End a direction of a connection.
+    pub const SHUTDOWN: u8 = opcode::Shutdown::CODE;
+    /// Rename a path.
+    pub const RENAMEAT: u8 = opcode::RenameAt::CODE;
+    /// Remove a path.
+    pub const UNLINKAT: u8 = opcode::UnlinkAt::CODE;
+    /// Make a directory.
+    pub const MKDIRAT: u8 = opcode::MkDirAt::CODE;
+    /// Make a symbolic link.
+    pub const SYMLINKAT: u8 = opcode::SymlinkAt::CODE;
+    /// Make a hard link.
+    pub const LINKAT: u8 = opcode::LinkAt::CODE;
+    /// Pass a message or a file to another ring.
+    pub const MSG_RING: u8 = opcode::MsgRingData::CODE;
+    /// Set an attribute of an open file.
+    pub const FSETXATTR: u8 = opcode::FSetXattr::CODE;
+    /// Set an attribute of a path.
+    pub const SETXATTR: u8 = opcode::SetXattr::CODE;
+    /// Get an attribute of an open file.
+    pub const FGETXATTR: u8 = opcode::FGetXattr::CODE;
+    /// Get an attribute of a path.
+    pub const GETXATTR: u8 = opcode::GetXattr::CODE;
+    /// Make a socket.
+    pub const SOCKET: u8 = opcode::Socket::CODE;
     /// Send without copying.
     pub const SEND_ZC: u8 = opcode::SendZc::CODE;
-    /// Pass a message to another ring.
-    pub const MSG_RING: u8 = opcode::MsgRingData::CODE;
+    /// Send with an address, without copying.
+    pub const SENDMSG_ZC: u8 = opcode::SendMsgZc::CODE;
+    /// Read again and again into provided buffers.
+    pub const READ_MULTISHOT: u8 = opcode::ReadMulti::CODE;
+    /// Wait for a child.
+    pub const WAITID: u8 = opcode::WaitId::CODE;
+    /// Wait for a word to change.
+    pub const FUTEX_WAIT: u8 = opcode::FutexWait::CODE;
+    /// Wake those who wait for a word.
+    pub const FUTEX_WAKE: u8 = opcode::FutexWake::CODE;
+    /// Give a registered file a descriptor.
+    pub const FIXED_FD_INSTALL: u8 = opcode::FixedFdInstall::CODE;
+    /// Set the length of a file.
+    pub const FTRUNCATE: u8 = opcode::Ftruncate::CODE;
+    /// Give a socket its address.
+    pub const BIND: u8 = opcode::Bind::CODE;
+    /// Let a socket take connections.
+    pub const LISTEN: u8 = opcode::Listen::CODE;
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -3,7 +3,9 @@
 pub mod abi;
 pub(crate) mod clock;
 pub(crate) mod fork;
+mod known;
 pub(crate) mod ladder;
 pub(crate) mod limits;
 pub(crate) mod probe;
 pub(crate) mod random;
+mod registers;

@@ -3,10 +3,14 @@
 //! Nothing is concluded from a version number: each set-up flag is tried on a two-entry ring of its own, operations come
 //! from the kernel's own list, and the version beside each is only there to say what to upgrade to.
 
+use super::known::{CQSIZE, FEATURES, OPERATIONS, SETUP};
 use super::ladder::Rung;
 use super::limits::Limits;
+use super::registers::registers;
+use crate::error::{Error, ErrorKind};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// One thing that a kernel may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub struct Probe {
     pub features: Vec<Capability>,
     /// Operations by name.
     pub operations: Vec<Capability>,
+    /// What can be registered with a ring, each tried on one.
+    pub registers: Vec<Capability>,
     /// The rung that a thread's own ring reaches.
     pub best_rung: Option<Rung>,
     /// What to change to get more.
@@ -98,14 +104,15 @@ pub fn probe() -> Probe {
     let operations = OPERATIONS
         .iter()
         .enumerate()
-        .map(|(code, &(name, since))| Capability {
+        .map(|(code, &(name, since, what))| Capability {
             name,
-            what: "",
+            what,
             since,
             available: supported[code],
             errno: None,
         })
         .collect();
+    let registers = registers(plain.as_ref().ok().map(|(fd, _)| fd));
     let best_rung = if refused.is_some() { None } else { best_rung() };
     let advice = advise(refused, &limits, best_rung);
     Probe {
@@ -114,8 +121,37 @@ pub fn probe() -> Probe {
         setup,
         features,
         operations,
+        registers,
         best_rung,
         advice,
+    }
+}
+
+/// Names an operation by its number, with the first kernel that has it.
+pub(crate) fn operation(code: u8) -> Option<(&'static str, &'static str)> {
+    let &(name, since, _) = OPERATIONS.get(usize::from(code))?;
+    Some((name, since))
+}
+
+/// Tells a refusal of an operation that this kernel does not have from one of its arguments.
+///
+/// The kernel answers `EINVAL` for a number that it does not know and `EOPNOTSUPP` for what it was built without, and
+/// both for arguments too; its own list decides. Where there is no list (io_uring is refused) the error stands.
+#[cold]
+pub(crate) fn judge(error: Error, code: u8) -> Error {
+    static LISTED: OnceLock<Option<[bool; 256]>> = OnceLock::new();
+    if !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) {
+        return error;
+    }
+    let listed = LISTED.get_or_init(|| setup(0, 0).ok().map(|(fd, _)| operations(&fd)));
+    judged(error, code, listed.as_ref())
+}
+
+fn judged(error: Error, code: u8, listed: Option<&[bool; 256]>) -> Error {
+    match listed {
+        // A kernel before 5.6 has no list; an empty one says nothing.
+        Some(listed) if listed[0] && !listed[usize::from(code)] => Error::lacking(code),
+        _ => error,
     }
 }
 
@@ -275,176 +311,6 @@ fn operations(fd: &OwnedFd) -> [bool; 256] {
     supported
 }
 
-const CQSIZE: u32 = 1 << 3;
-const SINGLE_ISSUER: u32 = 1 << 12;
-const COOP_TASKRUN: u32 = 1 << 8;
-
-/// Name, bits that make it valid alone, first kernel, purpose.
-const SETUP: &[(&str, u32, &str, &str)] = &[
-    (
-        "IOPOLL",
-        1 << 0,
-        "5.1",
-        "poll the device instead of taking interrupts",
-    ),
-    (
-        "SQPOLL",
-        1 << 1,
-        "5.1",
-        "a kernel thread takes submissions without a system call",
-    ),
-    ("CQSIZE", CQSIZE, "5.5", "a completion queue sized apart"),
-    ("CLAMP", 1 << 4, "5.6", "queue sizes are clamped, not refused"),
-    ("R_DISABLED", 1 << 6, "5.10", "a ring that starts disabled"),
-    (
-        "SUBMIT_ALL",
-        1 << 7,
-        "5.18",
-        "one bad entry does not stop a batch",
-    ),
-    (
-        "COOP_TASKRUN",
-        COOP_TASKRUN,
-        "5.19",
-        "no interrupt to run completions",
-    ),
-    (
-        "TASKRUN_FLAG",
-        (1 << 9) | COOP_TASKRUN,
-        "5.19",
-        "a flag says that completions wait to be run",
-    ),
-    ("SQE128", 1 << 10, "5.19", "128-byte submission entries"),
-    ("CQE32", 1 << 11, "5.19", "32-byte completion entries"),
-    (
-        "SINGLE_ISSUER",
-        SINGLE_ISSUER,
-        "6.0",
-        "one thread submits, which saves locking",
-    ),
-    (
-        "DEFER_TASKRUN",
-        (1 << 13) | SINGLE_ISSUER,
-        "6.1",
-        "completions run when asked for, in batches",
-    ),
-    ("NO_SQARRAY", 1 << 16, "6.6", "submission without an index array"),
-    ("HYBRID_IOPOLL", (1 << 17) | 1, "6.13", "sleep first, poll then"),
-];
-
-/// Name, first kernel, purpose; the position is the bit.
-const FEATURES: &[(&str, &str, &str)] = &[
-    ("SINGLE_MMAP", "5.4", "both queues in one mapping"),
-    ("NODROP", "5.5", "completions are never lost to a full queue"),
-    (
-        "SUBMIT_STABLE",
-        "5.5",
-        "what a submission names may go once it is submitted",
-    ),
-    ("RW_CUR_POS", "5.6", "reads and writes at the file's own position"),
-    (
-        "CUR_PERSONALITY",
-        "5.6",
-        "requests run with the submitter's credentials",
-    ),
-    ("FAST_POLL", "5.7", "sockets wait without a worker thread"),
-    ("POLL_32BITS", "5.9", "all epoll flags"),
-    ("SQPOLL_NONFIXED", "5.11", "SQPOLL on any descriptor"),
-    ("EXT_ARG", "5.11", "a wait carries its timeout"),
-    ("NATIVE_WORKERS", "5.12", "workers are threads of the process"),
-    (
-        "RSRC_TAGS",
-        "5.13",
-        "registered resources tell when they are free",
-    ),
-    ("CQE_SKIP", "5.17", "a success may post no completion"),
-    (
-        "LINKED_FILE",
-        "5.17",
-        "a linked entry sees the file opened before it",
-    ),
-    (
-        "REG_REG_RING",
-        "6.3",
-        "registering through a registered ring descriptor",
-    ),
-    (
-        "RECVSEND_BUNDLE",
-        "6.10",
-        "several buffers in one send or receive",
-    ),
-    ("MIN_TIMEOUT", "6.12", "a wait for many that settles for few"),
-    ("RW_ATTR", "6.14", "attributes on reads and writes"),
-    ("NO_IOWAIT", "6.15", "a wait that does not count as iowait"),
-];
-
-/// Name and first kernel; the position is the operation's number.
-const OPERATIONS: &[(&str, &str)] = &[
-    ("NOP", "5.1"),
-    ("READV", "5.1"),
-    ("WRITEV", "5.1"),
-    ("FSYNC", "5.1"),
-    ("READ_FIXED", "5.1"),
-    ("WRITE_FIXED", "5.1"),
-    ("POLL_ADD", "5.1"),
-    ("POLL_REMOVE", "5.1"),
-    ("SYNC_FILE_RANGE", "5.2"),
-    ("SENDMSG", "5.3"),
-    ("RECVMSG", "5.3"),
-    ("TIMEOUT", "5.4"),
-    ("TIMEOUT_REMOVE", "5.5"),
-    ("ACCEPT", "5.5"),
-    ("ASYNC_CANCEL", "5.5"),
-    ("LINK_TIMEOUT", "5.5"),
-    ("CONNECT", "5.5"),
-    ("FALLOCATE", "5.6"),
-    ("OPENAT", "5.6"),
-    ("CLOSE", "5.6"),
-    ("FILES_UPDATE", "5.6"),
-    ("STATX", "5.6"),
-    ("READ", "5.6"),
-    ("WRITE", "5.6"),
-    ("FADVISE", "5.6"),
-    ("MADVISE", "5.6"),
-    ("SEND", "5.6"),
-    ("RECV", "5.6"),
-    ("OPENAT2", "5.6"),
-    ("EPOLL_CTL", "5.6"),
-    ("SPLICE", "5.7"),
-    ("PROVIDE_BUFFERS", "5.7"),
-    ("REMOVE_BUFFERS", "5.7"),
-    ("TEE", "5.8"),
-    ("SHUTDOWN", "5.11"),
-    ("RENAMEAT", "5.11"),
-    ("UNLINKAT", "5.11"),
-    ("MKDIRAT", "5.15"),
-    ("SYMLINKAT", "5.15"),
-    ("LINKAT", "5.15"),
-    ("MSG_RING", "5.18"),
-    ("FSETXATTR", "5.19"),
-    ("SETXATTR", "5.19"),
-    ("FGETXATTR", "5.19"),
-    ("GETXATTR", "5.19"),
-    ("SOCKET", "5.19"),
-    ("URING_CMD", "5.19"),
-    ("SEND_ZC", "6.0"),
-    ("SENDMSG_ZC", "6.1"),
-    ("READ_MULTISHOT", "6.7"),
-    ("WAITID", "6.7"),
-    ("FUTEX_WAIT", "6.7"),
-    ("FUTEX_WAKE", "6.7"),
-    ("FUTEX_WAITV", "6.7"),
-    ("FIXED_FD_INSTALL", "6.8"),
-    ("FTRUNCATE", "6.9"),
-    ("BIND", "6.11"),
-    ("LISTEN", "6.11"),
-    ("RECV_ZC", "6.15"),
-    ("EPOLL_WAIT", "6.15"),
-    ("READV_FIXED", "6.15"),
-    ("WRITEV_FIXED", "6.15"),
-    ("PIPE", "6.16"),
-];
-
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
@@ -466,6 +332,33 @@ mod tests {
         assert_eq!(feature("NODROP"), ring.params().is_feature_nodrop());
         assert_eq!(feature("EXT_ARG"), ring.params().is_feature_ext_arg());
         assert!(report.setup.iter().any(|s| s.available));
+    }
+
+    #[test]
+    fn e14_what_is_missing_is_unsupported_and_what_is_refused_is_not() {
+        let invalid = Error::from_errno(libc::EINVAL);
+        let futex = crate::abi::code::FUTEX_WAIT;
+        let mut old = [true; 256];
+        old[usize::from(futex)] = false;
+        let told = judged(invalid, futex, Some(&old));
+        assert_eq!(told.missing_operation(), Some(("FUTEX_WAIT", "6.7")));
+        assert_eq!(judged(invalid, crate::abi::code::READ, Some(&old)), invalid);
+        assert_eq!(judged(invalid, futex, Some(&[false; 256])), invalid);
+        assert_eq!(judged(invalid, futex, None), invalid);
+        let other = Error::from_errno(libc::EBADF);
+        assert_eq!(judge(other, futex), other);
+    }
+
+    #[test]
+    fn e14_every_operation_of_ours_is_described() {
+        for (code, &(name, _, what)) in OPERATIONS.iter().enumerate() {
+            assert_eq!(operation(code as u8).unwrap().0, name);
+            if what.is_empty() {
+                continue;
+            }
+            assert!(!what.ends_with('.'), "{name}: {what}");
+        }
+        assert_eq!(operation(255), None);
     }
 
     #[test]

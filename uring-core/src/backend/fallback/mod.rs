@@ -55,7 +55,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 use sync_base::sync::Arc;
-use tables::{Files, Groups, Range, duplicate};
+use tables::{BUFFER_SLOTS, Files, Groups, Range, duplicate};
 
 /// A ring without a kernel's ring.
 ///
@@ -223,14 +223,15 @@ impl Backend for Fallback {
         self.lookout.as_raw_fd()
     }
 
-    unsafe fn register_buffers(&mut self, ranges: &[libc::iovec]) -> io::Result<()> {
-        if !self.ranges.is_empty() {
-            return Err(io::Error::from_raw_os_error(libc::EBUSY));
-        }
-        let ranges = ranges.iter();
-        self.ranges = ranges
-            .map(|range| (range.iov_base as u64, range.iov_len as u64))
-            .collect();
+    fn buffer_slots(&mut self) -> u16 {
+        BUFFER_SLOTS
+    }
+
+    unsafe fn set_buffer(&mut self, slot: u16, range: Option<libc::iovec>) -> io::Result<()> {
+        self.ranges.resize(usize::from(BUFFER_SLOTS), (0, 0));
+        let place = self.ranges.get_mut(usize::from(slot));
+        let place = place.ok_or(io::Error::from_raw_os_error(libc::EINVAL))?;
+        *place = range.map_or((0, 0), |range| (range.iov_base as u64, range.iov_len as u64));
         Ok(())
     }
 
@@ -243,9 +244,26 @@ impl Backend for Fallback {
         Ok(self.files.len())
     }
 
-    unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()> {
+    fn direct_slots(&self) -> io::Result<std::ops::Range<u32>> {
+        Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+    }
+
+    unsafe fn register_buf_ring(
+        &mut self,
+        ring: u64,
+        entries: u16,
+        group: u16,
+        flags: u16,
+    ) -> io::Result<()> {
+        if flags != 0 {
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        }
         // SAFETY: the caller's promise.
         unsafe { self.groups.add(ring, entries, group) }
+    }
+
+    fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
+        self.groups.remove(group)
     }
 
     fn tombstone(&mut self, fd: RawFd) -> io::Result<()> {

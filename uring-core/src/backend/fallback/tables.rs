@@ -48,7 +48,10 @@ impl Files {
     }
 }
 
-/// A range of registered memory.
+/// Slots of the table of registered buffers.
+pub(super) const BUFFER_SLOTS: u16 = 64;
+
+/// A range of registered memory; an empty slot has none.
 pub(super) type Range = (u64, u64);
 
 /// Checks that an operation stays within its registered buffer.
@@ -141,6 +144,12 @@ impl Groups {
         };
         self.0.insert(group, made);
         Ok(())
+    }
+
+    /// Forgets a group, from which nothing in flight picks.
+    pub(super) fn remove(&mut self, group: u16) -> io::Result<()> {
+        let known = self.0.remove(&group);
+        known.map(drop).ok_or(io::Error::from_raw_os_error(libc::EINVAL))
     }
 
     /// Picks a buffer of a group; the error is the kernel's.

@@ -113,6 +113,7 @@ impl Kernel {
     /// Takes an entry, with the timeout linked behind it if there is one.
     pub(super) fn take(&mut self, sqe: &Sqe, bound: Option<&Sqe>, world: &mut World) {
         world.report.submitted += 1 + u64::from(bound.is_some());
+        let sqe = &self.with_slot(sqe);
         let file = if sqe.flags & SQE_FIXED_FILE != 0 {
             self.files.get(sqe.fd as usize).cloned().flatten()
         } else {
@@ -154,6 +155,26 @@ impl Kernel {
             self.attempt(index, world);
         } else if scheduled {
             self.due.push(Reverse((due, order, index)));
+        }
+    }
+
+    /// Empties the slot that an entry names, in the order of entries; what would open into one is not simulated.
+    fn with_slot(&mut self, sqe: &Sqe) -> Sqe {
+        match (sqe.opcode, sqe.file_index) {
+            (code::CLOSE, slot) if slot > 0 => {
+                if let Some(file) = self.files.get_mut(slot as usize - 1) {
+                    *file = None;
+                }
+                Sqe {
+                    opcode: code::NOP,
+                    ..*sqe
+                }
+            }
+            (code::OPENAT | code::ACCEPT, slot) if slot > 0 => Sqe {
+                opcode: u8::MAX,
+                ..*sqe
+            },
+            _ => *sqe,
         }
     }
 

@@ -30,6 +30,7 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 use sync_base::sync::{Arc, Mutex, MutexGuard};
@@ -126,6 +127,9 @@ impl Simulation {
         self.world().settle();
     }
 }
+
+/// Slots of the table of registered buffers.
+const BUFFER_SLOTS: u16 = 64;
 
 /// The carrier: one ring's end of a simulation.
 ///
@@ -360,11 +364,16 @@ impl Backend for Sim {
         bell.event.as_raw_fd()
     }
 
-    unsafe fn register_buffers(&mut self, ranges: &[libc::iovec]) -> io::Result<()> {
-        self.kernel.buffers = ranges
-            .iter()
-            .map(|range| (range.iov_base as u64, range.iov_len as u64))
-            .collect();
+    fn buffer_slots(&mut self) -> u16 {
+        BUFFER_SLOTS
+    }
+
+    unsafe fn set_buffer(&mut self, slot: u16, range: Option<libc::iovec>) -> io::Result<()> {
+        let buffers = &mut self.kernel.buffers;
+        buffers.resize(usize::from(BUFFER_SLOTS), (0, 0));
+        let entry = buffers.get_mut(usize::from(slot));
+        let entry = entry.ok_or(io::Error::from_raw_os_error(libc::EINVAL))?;
+        *entry = range.map_or((0, 0), |range| (range.iov_base as u64, range.iov_len as u64));
         Ok(())
     }
 
@@ -383,11 +392,29 @@ impl Backend for Sim {
         Ok(self.file_slots)
     }
 
-    unsafe fn register_buf_ring(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()> {
+    fn direct_slots(&self) -> io::Result<Range<u32>> {
+        Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+    }
+
+    unsafe fn register_buf_ring(
+        &mut self,
+        ring: u64,
+        entries: u16,
+        group: u16,
+        flags: u16,
+    ) -> io::Result<()> {
+        if flags != 0 {
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        }
         // SAFETY: the caller keeps the entries until the carrier is entirely gone.
         self.kernel
             .groups
             .push(unsafe { Group::new(group, ring, entries) });
+        Ok(())
+    }
+
+    fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {
+        self.kernel.groups.retain(|known| known.id != group);
         Ok(())
     }
 
