@@ -1,7 +1,7 @@
 //! Everything that must pass, in the order in which it fails fastest.
 
 use crate::shell::{answers, cargo, check};
-use crate::{instructions, models, mutants, tidy};
+use crate::{instructions, models, mutants, sim, tidy};
 use anyhow::bail;
 use std::path::Path;
 use std::time::Instant;
@@ -20,12 +20,13 @@ const LIBRARIES: [&str; 8] = [
 
 type Step = (&'static str, fn(&Path) -> anyhow::Result<()>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("format", format),
     ("tidy", tidy::run),
     ("clippy", clippy),
     ("test", test),
     ("docs", docs),
+    ("sim", storm),
     ("models", quick_models),
     ("downstream", downstream),
     ("schedules", schedules),
@@ -118,6 +119,10 @@ pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
 fn docs(root: &Path) -> anyhow::Result<()> {
     let mut command = cargo(root, &["doc", "--workspace", "--no-deps", "--all-features"]);
     check(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn storm(root: &Path) -> anyhow::Result<()> {
+    sim::run(root, &sim::Options::default())
 }
 
 fn quick_models(root: &Path) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ mod instructions;
 mod models;
 mod mutants;
 mod shell;
+mod sim;
 mod source;
 mod tidy;
 
@@ -31,6 +32,8 @@ enum Verb {
     Loom(models::Options),
     /// Weakens each ordering in turn and runs the models: none may survive unexplained.
     Mutants(mutants::Options),
+    /// Ten million random operations on simulated rings under every fault, against a model of what must come back.
+    Sim(sim::Options),
     /// Measures the claims; arguments are those of bench-suite's `claims`.
     #[command(disable_help_flag = true)]
     Claims {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(&root),
         Verb::Loom(options) => models::run(&root, &options),
         Verb::Mutants(options) => mutants::run(&root, &options),
+        Verb::Sim(options) => sim::run(&root, &options),
         Verb::Claims { arguments } => claims::run(&root, &arguments),
         Verb::Instructions(options) => instructions::run(&root, &options),
         Verb::Sanitize => ci::sanitize(&root),

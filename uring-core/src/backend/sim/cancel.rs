@@ -59,7 +59,10 @@ impl Kernel {
             .expect("found by the caller");
         let runs = match request.phase {
             Phase::Stuck | Phase::Notifying => true,
-            Phase::Scheduled if request.sqe.opcode != code::TIMEOUT => world.draws(Fault::CancelLost),
+            Phase::Scheduled if request.sqe.opcode != code::TIMEOUT && world.draws(Fault::CancelLost) => {
+                request.hurried = true;
+                true
+            }
             Phase::Blocked if world.draws(Fault::CancelLost) => {
                 let (order, due) = (request.order, world.now_ns + 1 + world.random.below(5000));
                 request.phase = Phase::Scheduled;

@@ -71,8 +71,10 @@ impl Kernel {
         }
     }
 
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight
+    /// Requests that are more than the cancellation of another.
+    pub(super) fn outstanding(&self) -> usize {
+        let requests = self.requests.iter().flatten();
+        requests.filter(|r| r.sqe.opcode != code::ASYNC_CANCEL).count()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -312,7 +314,7 @@ impl Kernel {
             None => None,
             Some(group) => match group.and_then(Group::peek) {
                 Some(picked) if !world.draws(Fault::NoBuffers) => Some(picked),
-                _ if perform::ready(request.fd(), libc::POLLIN) == 0 => return self.block(index),
+                _ if perform::ready(request.fd(), libc::POLLIN) == 0 => return self.block(index, world),
                 _ => {
                     world.count(Fault::NoBuffers);
                     return self.over(index, failed(libc::ENOBUFS), world);
@@ -342,7 +344,7 @@ impl Kernel {
             None => unsafe { perform::attempt(fd, &request.sqe, addr, len, &mut request.begun) },
         };
         let Attempt::Done(result) = attempt else {
-            return self.block(index);
+            return self.block(index, world);
         };
         if let Some(fault) = short.filter(|_| result == len as i32) {
             world.count(fault);
@@ -410,10 +412,13 @@ impl Kernel {
         self.over(index, ending, world);
     }
 
-    fn block(&mut self, index: u32) {
+    fn block(&mut self, index: u32, world: &mut World) {
         let request = self.requests[index as usize]
             .as_mut()
             .expect("found by the caller");
+        if request.hurried {
+            return self.over(index, failed(libc::ECANCELED), world);
+        }
         request.phase = Phase::Blocked;
         if request.edge.is_none() {
             self.idle.push((request.fd(), request.waits_for_input()));

@@ -468,7 +468,7 @@ impl Posthumous for Left {
 impl Drop for Sim {
     /// What is in flight outlives the ring, as it does in a kernel.
     fn drop(&mut self) {
-        let alive = self.kernel.in_flight();
+        let alive = self.kernel.outstanding();
         if alive == 0 {
             return;
         }

@@ -44,6 +44,8 @@ pub(super) struct Request {
     pub(super) bound: Option<(u64, u64)>,
     /// It was interrupted where it ran, and ends with this at its next attempt.
     pub(super) doomed: Option<i32>,
+    /// A cancellation found it running: it ends rather than wait.
+    pub(super) hurried: bool,
     /// Faults of the result were drawn already.
     pub(super) drawn: bool,
     /// A connection is under way.
@@ -63,6 +65,7 @@ impl Request {
             file,
             bound: None,
             doomed: None,
+            hurried: false,
             drawn: false,
             begun: false,
             edge: None,
