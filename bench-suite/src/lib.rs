@@ -10,12 +10,14 @@
 pub mod claims;
 
 mod allocs;
+mod alone;
 mod claim;
 mod contest;
 mod machine;
 mod row;
 
 pub use allocs::{CountingAllocator, allocations_on_this_thread};
+pub use alone::measure_alone;
 pub use claim::{Claim, Invalid, Plan, Task};
 pub use contest::{Contest, Worker};
 pub use machine::{online_cpus, pin_to, steal_ticks, thread_cpu_ns};

@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 use bench_suite::{
-    Claim, CountingAllocator, Invalid, Plan, Row, Task, Verdict, claims, online_cpus, render_table,
+    Claim, CountingAllocator, Invalid, Plan, Row, Task, Verdict, claims, measure_alone, online_cpus,
+    render_table,
 };
 use clap::Parser;
 use std::io::IsTerminal;
@@ -32,10 +33,18 @@ struct Arguments {
     /// Only the claims that need more than two cores.
     #[arg(long)]
     many_core: bool,
+    /// Take the figures of this claim and print them bare: what the program asks of itself in a process of its own.
+    #[arg(long, value_name = "ID", hide = true)]
+    alone: Option<String>,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(id) = &arguments.alone {
+        let figures = measure_alone(id)?;
+        figures.iter().for_each(|figure| println!("{figure}"));
+        return Ok(ExitCode::SUCCESS);
+    }
     let wanted = |claim: &Claim| {
         arguments
             .only

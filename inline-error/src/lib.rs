@@ -7,19 +7,31 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+// Unsafe code stands in `raw` alone: there it is allowed, and nowhere else can it be.
+mod raw;
+
 #[cfg(feature = "alloc")]
+#[forbid(unsafe_code)]
 mod boxed;
+#[forbid(unsafe_code)]
 mod context;
+#[forbid(unsafe_code)]
 mod errno;
+#[forbid(unsafe_code)]
 mod error;
 #[cfg(feature = "std")]
+#[forbid(unsafe_code)]
 mod io;
+#[forbid(unsafe_code)]
 mod kind;
+#[forbid(unsafe_code)]
 mod message;
-mod raw;
 #[cfg(feature = "serde")]
+#[forbid(unsafe_code)]
 mod serde;
+#[forbid(unsafe_code)]
 mod string;
+#[forbid(unsafe_code)]
 mod syscall;
 
 #[cfg(feature = "alloc")]

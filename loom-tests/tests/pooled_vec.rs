@@ -94,6 +94,34 @@ fn e3_a_buffer_dropped_on_another_thread_is_found_again() {
 }
 
 #[test]
+fn e3_a_get_waits_for_whoever_holds_the_only_shard() {
+    check("pool.get_waits_for_holder", THREE, || {
+        let pool = Arc::new(Pool::new(SMALL));
+        // Two batches of one lie in the shard, and each of two threads wants one: there is enough for both.
+        drop([pool.get(), pool.get()]);
+        pool.flush();
+        let threads: Vec<_> = (1..3u8)
+            .map(|value| {
+                let pool = Arc::clone(&pool);
+                thread::spawn(move || {
+                    let mut buffer = pool.get();
+                    mark(&mut buffer, value);
+                    buffer
+                })
+            })
+            .collect();
+        let held: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let stats = pool.stats();
+        assert_eq!(
+            (stats.allocations, stats.contended),
+            (2, 0),
+            "nobody went to the allocator"
+        );
+        drop(held);
+    });
+}
+
+#[test]
 fn e3_a_pools_death_and_late_returns_meet_without_harm() {
     check("pool.death_against_return", THREE, || {
         let pool = Pool::new(SMALL);

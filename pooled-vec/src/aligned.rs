@@ -238,6 +238,7 @@ impl AlignedBuf {
     }
 
     /// The alignment that was asked for.
+    #[inline]
     pub fn align(&self) -> usize {
         self.align
     }
@@ -253,6 +254,7 @@ impl AlignedBuf {
 
     /// The kernel's error number where huge pages were asked for and refused; `ENOMEM` means that none are reserved
     /// (`/proc/sys/vm/nr_hugepages`).
+    #[inline]
     pub fn huge_refused(&self) -> Option<i32> {
         self.huge_refused
     }
@@ -266,6 +268,7 @@ impl AlignedBuf {
     }
 
     /// The first byte, for the kernel or a slice of one's own making. Valid as long as the buffer.
+    #[inline]
     pub fn as_non_null(&self) -> NonNull<u8> {
         self.ptr
     }

@@ -120,6 +120,7 @@ impl Arena {
     }
 
     /// Bytes that the arena has from the allocator.
+    #[inline]
     pub fn footprint_bytes(&self) -> usize {
         self.bump.allocated_bytes()
     }
@@ -175,6 +176,7 @@ impl ArenaPool {
     }
 
     /// Reads what the pool has done; arenas count without their chunks.
+    #[inline]
     pub fn stats(&self) -> crate::PoolStats {
         self.arenas.stats()
     }

@@ -96,11 +96,13 @@ impl CowMemory {
     }
 
     /// Bytes of the image.
+    #[inline]
     pub fn len(&self) -> usize {
         self.bytes
     }
 
     /// Whether the image has no bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }

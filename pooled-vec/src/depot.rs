@@ -1,8 +1,5 @@
 //! A depot is a pool's second level: idle memory that any thread can reach, in one shard per CPU.
 //!
-//! Depots are never freed; a depot whose pool is gone is given to the next one under a new generation. An id names
-//! both, so that memory which outlives its pool can tell, without touching the pool, that it has no home any more.
-//!
 //! # Bytes
 //! `charged` is what the shards hold plus what the thread caches hold or have room for. Only a thread that holds a
 //! shard changes it, so it always belongs to the living pool; it never exceeds the pool's `idle_bytes_max`.
@@ -10,85 +7,28 @@
 //! # Hints
 //! `stocked` says which shards probably have a batch of a class. A bit changes only under its shard's lock, so it is
 //! exact whenever nobody is at work; a stale one costs a look, or a call of the allocator.
+//!
+//! # Waiting
+//! A shard is held for O(1) work, but its holder may be interrupted there. Who returns memory waits for one of four
+//! shards, since it has nowhere else to put it. Who wants memory waits as long as a [`Backoff`] does, some microseconds
+//! and four turns of the processor, for a shard that has a batch; then the allocator is the shorter way, and the tally
+//! says that it was taken (`contended`).
 
 use crate::block::Chain;
 use crate::config::{CLASSES_MAX, SHARDS_MAX};
 use crate::shard::{Generation, Held, Refused, Rules, Shard};
 use crate::tally::Tally;
-use std::ptr;
-use sync_base::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use sync_base::atomic::{AtomicU64, AtomicUsize, Ordering};
 use sync_base::cell::UnsafeCell;
-use sync_base::sync::{Mutex, PoisonError};
 use sync_base::{Backoff, CachePadded, Step, thread};
 
-/// The most pools alive at once, all kinds together.
-pub(crate) const DEPOTS_MAX: usize = if cfg!(any(loom, shuttle)) { 4 } else { 4096 };
 /// Consecutive shards that are tried before the thread backs off.
 const NEIGHBOURS: usize = 4;
 const WORDS: usize = SHARDS_MAX / 64;
 
-/// Names one pool for ever: the place of its depot in the table (16 bits) beneath its generation (48 bits).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Id(u64);
-
-/// What memory in use carries: the id of its pool, and in four bits that no place needs the class that it was got from.
-/// The class is a hint: the memory may have grown since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tag(u64);
-
-/// Where the class of a tag lies, above the place.
-const CLASS_SHIFT: u32 = 12;
-const _: () = assert!(DEPOTS_MAX <= 1 << CLASS_SHIFT && CLASSES_MAX <= 1 << 4);
-
-impl Tag {
-    /// The global pool, for memory that was got from no class.
-    pub(crate) const GLOBAL: Self = Self::new(Id::GLOBAL, 0);
-
-    #[inline(always)]
-    pub(crate) const fn new(id: Id, class: usize) -> Self {
-        Self(id.0 | ((class % CLASSES_MAX) as u64) << CLASS_SHIFT)
-    }
-
-    #[inline(always)]
-    pub(crate) const fn id(self) -> Id {
-        Id(self.0 & !(0xf << CLASS_SHIFT))
-    }
-
-    #[inline(always)]
-    pub(crate) const fn class(self) -> usize {
-        (self.0 >> CLASS_SHIFT) as usize % CLASSES_MAX
-    }
-}
-
-impl Id {
-    /// No pool.
-    pub(crate) const NONE: Self = Self(0);
-    /// The pool of [`PooledVec::new`](crate::PooledVec::new), the only one that ever lives at place 0.
-    pub(crate) const GLOBAL: Self = Self(1 << 16);
-
-    fn new(place: usize, generation: Generation) -> Self {
-        Self(generation.0 << 16 | place as u64)
-    }
-
-    #[inline(always)]
-    pub(crate) fn place(self) -> usize {
-        (self.0 & 0xffff) as usize
-    }
-
-    pub(crate) fn generation(self) -> Generation {
-        Generation(self.0 >> 16)
-    }
-
-    /// The depot that the pool has, or had.
-    pub(crate) fn depot(self) -> &'static Depot {
-        if let Some(depot) = TABLE.depot(self.place()) {
-            return depot;
-        }
-        // Only the global id is known before its pool is made.
-        crate::Pool::global();
-        TABLE.depot(self.place()).expect("an id is made after its depot")
-    }
-}
+/// Every shard that has what is wanted is held by another thread.
+#[derive(Debug)]
+struct Busy;
 
 // SAFETY: the cell is only read; everything else in a depot is `Sync` by itself.
 unsafe impl Sync for Depot {}
@@ -102,12 +42,37 @@ pub(crate) struct Depot {
 }
 
 impl Depot {
-    fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize) -> Self {
         Self {
             shards: UnsafeCell::new((0..shards).map(|_| CachePadded::new(Shard::new())).collect()),
             stocked: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             charged: CachePadded::new(AtomicUsize::new(0)),
         }
+    }
+
+    /// Begins to serve a pool.
+    ///
+    /// # Safety
+    /// Every shard is free, was seen so by this thread, and no other thread opens them.
+    pub(crate) unsafe fn open(&self, generation: Generation, rules: Rules) {
+        // Relaxed: the shards' opening publishes the new pool.
+        self.charged.store(0, Ordering::Relaxed);
+        for class in &self.stocked {
+            for word in class {
+                // Relaxed: as above.
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+        for shard in self.shards() {
+            shard.tally.reset();
+            // SAFETY: by the contract.
+            unsafe { shard.open(generation, rules) };
+        }
+    }
+
+    /// Whether the depot serves no pool and is empty.
+    pub(crate) fn is_free(&self) -> bool {
+        self.shards().iter().all(|shard| shard.is_free())
     }
 
     /// Holds some shard near this CPU; `None` when the pool is dead.
@@ -138,12 +103,39 @@ impl Depot {
     }
 
     /// Takes a batch of `class` from the nearest shard that has one, giving back `slack` bytes that the caller was
-    /// charged for and has no use for. O(shards / 64) when there is none.
+    /// charged for and has no use for. O(shards / 64) when there is none. Waits a bounded time while every shard that has
+    /// one is held.
     pub(crate) fn take(&self, generation: Generation, class: usize, slack: usize) -> Option<Chain> {
         let home = home(self.shards().len());
+        let mut backoff = Backoff::new();
+        loop {
+            match self.look(generation, class, slack, home) {
+                Ok(found) => return found,
+                Err(Busy) if backoff.step() != Step::Park => {}
+                Err(Busy) => {
+                    Tally::count(&self.shards()[home].tally.contended);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Looks once for a batch; an error when there is none but in shards that are held.
+    fn look(
+        &self,
+        generation: Generation,
+        class: usize,
+        slack: usize,
+        home: usize,
+    ) -> Result<Option<Chain>, Busy> {
+        let mut busy = false;
         for at in self.candidates(class, home) {
-            let Ok(mut held) = self.shards()[at].try_hold(generation) else {
-                continue;
+            let mut held = match self.shards()[at].try_hold(generation) {
+                Ok(held) => held,
+                Err(refused) => {
+                    busy |= refused == Refused::Busy;
+                    continue;
+                }
             };
             let Some((chain, last)) = held.pop(class) else {
                 continue;
@@ -154,9 +146,9 @@ impl Depot {
             self.uncharge(&held, slack);
             let tally = &self.shards()[at].tally;
             Tally::count(if at == home { &tally.refills } else { &tally.steals });
-            return Some(chain);
+            return Ok(Some(chain));
         }
-        None
+        if busy { Err(Busy) } else { Ok(None) }
     }
 
     /// Stocks a batch of `class` whose bytes are charged already, and asks for `want` bytes of room; returns the room
@@ -200,13 +192,17 @@ impl Depot {
         }
     }
 
-    /// Takes every batch of every shard, for the caller to dispose of, and gives their bytes back.
+    /// Takes every batch of every shard, for the caller to dispose of, and gives their bytes back. Waits for a shard that is
+    /// held as long as a [`Backoff`] does.
     pub(crate) fn take_all(&self, generation: Generation, mut each: impl FnMut(Chain)) {
         for class in 0..CLASSES_MAX {
             for at in self.candidates(class, 0) {
+                let mut backoff = Backoff::new();
                 loop {
-                    let Ok(mut held) = self.shards()[at].try_hold(generation) else {
-                        break;
+                    let mut held = match self.shards()[at].try_hold(generation) {
+                        Ok(held) => held,
+                        Err(Refused::Busy) if backoff.step() != Step::Park => continue,
+                        Err(_) => break,
                     };
                     let Some((chain, last)) = held.pop(class) else {
                         break;
@@ -308,10 +304,6 @@ impl Depot {
             })
         })
     }
-
-    fn is_free(&self) -> bool {
-        self.shards().iter().all(|shard| shard.is_free())
-    }
 }
 
 /// Where this CPU's shard is. A thread may move on at once: any shard is right, the near one is cheaper.
@@ -329,119 +321,114 @@ pub(crate) fn home(shards: usize) -> usize {
     }
 }
 
-/// Every depot ever made, by place.
-#[derive(Debug)]
-struct Table {
-    places: [AtomicPtr<Depot>; DEPOTS_MAX],
-    /// The last generation given to each place; its lock serialises the making of pools.
-    generations: Mutex<Vec<u64>>,
-}
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::block::{self, Block};
+    use std::ptr::{self, NonNull};
 
-sync_base::global! {
-    static TABLE: Table = Table::new();
-}
+    const GENERATION: Generation = Generation(7);
 
-impl Table {
-    #[cfg(not(loom))]
-    const fn new() -> Self {
-        Self {
-            places: [const { AtomicPtr::new(ptr::null_mut()) }; DEPOTS_MAX],
-            generations: Mutex::new(Vec::new()),
+    fn opened(shards: usize) -> Depot {
+        let depot = Depot::new(shards);
+        // SAFETY: just made.
+        unsafe { depot.open(GENERATION, crate::pool::rules(&crate::PoolConfig::new())) };
+        depot
+    }
+
+    fn buffer() -> Chain {
+        let memory = std::mem::ManuallyDrop::new(Vec::<u8>::with_capacity(4096));
+        let ptr = NonNull::new(memory.as_ptr().cast_mut()).unwrap();
+        // SAFETY: memory of our own, longer than the links.
+        let head = unsafe { block::push(ptr::null_mut(), Block { ptr, size: 4096 }) };
+        // SAFETY: as above.
+        unsafe { Chain::weigh(head) }.unwrap()
+    }
+
+    /// Stocks a batch in a shard of its own.
+    fn stock(depot: &Depot, at: usize, class: usize) {
+        let mut held = depot.shards()[at].try_hold(GENERATION).unwrap();
+        // SAFETY: just made.
+        if unsafe { held.push(class, buffer()) } {
+            depot.mark(class, at, true);
+        }
+        let chain_bytes = 4096;
+        assert_eq!(depot.charge(&mut held, chain_bytes, 0), chain_bytes);
+    }
+
+    fn free(chain: Chain) {
+        // SAFETY: taken out of the shards, and a byte buffer.
+        unsafe {
+            chain.free(|block| drop(Vec::from_raw_parts(block.ptr.as_ptr(), 0, block.size)));
         }
     }
 
-    #[cfg(loom)]
-    fn new() -> Self {
-        Self {
-            places: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
-            generations: Mutex::new(Vec::new()),
-        }
-    }
-
-    fn depot(&self, place: usize) -> Option<&'static Depot> {
-        // Acquire: pairs with the Release in `open_at`; publishes the depot.
-        let depot = self.places[place].load(Ordering::Acquire);
-        // SAFETY: made by `Box::into_raw` in `open_at` and never freed while anything runs.
-        unsafe { depot.as_ref() }
-    }
-
-    /// Opens a pool at `place`, if there is no depot of another shape or another pool there.
-    fn open_at(&self, place: usize, generation: &mut u64, rules: Rules, shards: usize) -> Option<Id> {
-        let depot = match self.depot(place) {
-            Some(depot) if depot.shards().len() == shards && depot.is_free() => depot,
-            Some(_) => return None,
-            None => {
-                let fresh = Box::into_raw(Box::new(Depot::new(shards)));
-                // Release: pairs with the Acquire in `depot`; publishes the depot.
-                self.places[place].store(fresh, Ordering::Release);
-                // SAFETY: just made, and never freed while anything runs.
-                unsafe { &*fresh }
+    #[test]
+    fn e3_every_one_of_256_shards_is_found_the_nearest_first() {
+        for shards in [1, 2, 63, 64, 65, 130, 256] {
+            let depot = opened(shards);
+            (0..shards).for_each(|at| depot.mark(3, at, true));
+            for first in [0, 1, 62, 63, 64, 65, 128, 255] {
+                let first = first % shards;
+                let word = first / 64;
+                let found: Vec<_> = depot.candidates(3, first).collect();
+                // From the first shard to the end of its word, the words that follow, round to the ones before it.
+                let oracle: Vec<_> = (first..((word + 1) * 64).min(shards))
+                    .chain((word + 1) * 64..shards)
+                    .chain(0..word * 64)
+                    .chain(word * 64..first)
+                    .collect();
+                assert_eq!(found, oracle, "{shards} shards from {first}");
             }
+            (0..shards).for_each(|at| depot.mark(3, at, false));
+            assert_eq!(depot.candidates(3, 0).count(), 0);
+            assert_eq!(depot.candidates(2, 0).count(), 0);
+        }
+    }
+
+    #[test]
+    fn e3_a_batch_in_any_of_256_shards_is_taken_from_anywhere() {
+        let depot = opened(256);
+        for at in 0..256 {
+            stock(&depot, at, 1);
+            assert!(depot.take(GENERATION, 0, 0).is_none(), "another class's");
+            free(depot.take(GENERATION, 1, 4096).expect("one is there"));
+            assert!(depot.take(GENERATION, 1, 0).is_none(), "and no more");
+        }
+        assert_eq!(depot.charged(), 0);
+    }
+
+    #[test]
+    fn a_get_gives_up_on_a_shard_that_stays_held_and_says_so() {
+        let depot = opened(1);
+        stock(&depot, 0, 0);
+        // Relaxed: this thread's own count.
+        let contended = || depot.tally().contended.load(Ordering::Relaxed);
+        let held = depot.shards()[0].try_hold(GENERATION).unwrap();
+        assert!(depot.take(GENERATION, 0, 0).is_none());
+        assert_eq!(contended(), 1);
+        assert!(
+            depot.take(GENERATION, 1, 0).is_none(),
+            "nothing is there to wait for"
+        );
+        assert_eq!(contended(), 1);
+        drop(held);
+        free(depot.take(GENERATION, 0, 0).unwrap());
+    }
+
+    #[test]
+    fn a_trim_gives_up_on_a_shard_that_stays_held() {
+        let depot = opened(2);
+        (0..2).for_each(|at| stock(&depot, at, 0));
+        let held = depot.shards()[0].try_hold(GENERATION).unwrap();
+        let mut taken = 0;
+        let mut each = |chain| {
+            taken += 1;
+            free(chain);
         };
-        *generation += 1;
-        // Relaxed: the shards' opening publishes the new pool.
-        depot.charged.store(0, Ordering::Relaxed);
-        for class in &depot.stocked {
-            for word in class {
-                // Relaxed: as above.
-                word.store(0, Ordering::Relaxed);
-            }
-        }
-        for shard in depot.shards() {
-            shard.tally.reset();
-            // SAFETY: seen free above (or just made), under the lock of `generations`, which every opener takes.
-            unsafe { shard.open(Generation(*generation), rules) };
-        }
-        Some(Id::new(place, Generation(*generation)))
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        // A static is never dropped; a model drops its table at the end of each execution.
-        for place in &self.places {
-            // Relaxed: `&mut self`: every user is gone.
-            let depot = place.load(Ordering::Relaxed);
-            if !depot.is_null() {
-                // SAFETY: made by `Box::into_raw`, freed here once.
-                drop(unsafe { Box::from_raw(depot) });
-            }
-        }
-    }
-}
-
-/// Opens a pool in a depot of its own. O(pools), under a lock. `None` when there are [`DEPOTS_MAX`] pools.
-pub(crate) fn open(rules: Rules, shards: usize) -> Option<Id> {
-    let table: &Table = &TABLE;
-    let mut generations = table.generations.lock().unwrap_or_else(PoisonError::into_inner);
-    for place in 1..DEPOTS_MAX {
-        if place.is_multiple_of(crate::cache::SLOTS) {
-            continue; // The cache slot of the global pool is not shared.
-        }
-        if generations.len() <= place {
-            generations.resize(place + 1, 0);
-        }
-        if let Some(id) = table.open_at(place, &mut generations[place], rules, shards) {
-            return Some(id);
-        }
-    }
-    None
-}
-
-/// Opens the global pool; `false` when it is open already.
-pub(crate) fn open_global(rules: Rules, shards: usize) -> bool {
-    let table: &Table = &TABLE;
-    let _making = table.generations.lock().unwrap_or_else(PoisonError::into_inner);
-    table.depot(0).is_none() && table.open_at(0, &mut 0, rules, shards).is_some()
-}
-
-/// Ends a pool: what its shards hold is disposed of now, what others hold when they let go of it.
-///
-/// # Safety
-/// The id was returned by [`open`], and is closed once.
-pub(crate) unsafe fn close(id: Id) {
-    for shard in id.depot().shards() {
-        // SAFETY: opened with this generation; closed once by the contract.
-        unsafe { shard.close(id.generation()) };
+        depot.take_all(GENERATION, &mut each);
+        drop(held);
+        depot.take_all(GENERATION, &mut each);
+        assert_eq!((taken, depot.charged()), (2, 0));
     }
 }

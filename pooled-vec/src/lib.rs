@@ -78,11 +78,13 @@ mod map;
 mod object;
 mod pinned;
 mod pool;
+mod seat;
 #[cfg(feature = "zeroize")]
 mod secret;
 mod shard;
 mod shared;
 mod slab;
+mod table;
 mod tally;
 mod vec;
 

@@ -3,9 +3,9 @@
 use crate::PoolStats;
 use crate::block::{Block, LINK_BYTES};
 use crate::config::{CLASSES_MAX, PER_THREAD_MAX, Sizes};
-use crate::depot::{self, DEPOTS_MAX, Id, Tag};
 use crate::pool::{self, cpus};
 use crate::shard::Rules;
+use crate::table::{self, DEPOTS_MAX, Id, Tag};
 use crate::tally::Tally;
 use crate::{BufferError, cache};
 use std::fmt;
@@ -114,7 +114,7 @@ impl<T: Send + 'static> ObjectPool<T> {
             hand: pool::hand(per_thread),
             free: free_object::<T>,
         };
-        let id = depot::open(rules, cpus()).ok_or(BufferError::TooManyPools { max: DEPOTS_MAX })?;
+        let id = table::open(rules, cpus()).ok_or(BufferError::TooManyPools { max: DEPOTS_MAX })?;
         Ok(Self {
             id,
             make,
@@ -126,7 +126,7 @@ impl<T: Send + 'static> ObjectPool<T> {
     /// Gets an object: an idle one as `reset` left it, or a new one of `make`. Allocates only for a new one.
     #[inline]
     pub fn get(&self) -> Pooled<T> {
-        match cache::get(self.id, 0, free_object::<T>) {
+        match cache::get(Tag::new(self.id, 0), free_object::<T>) {
             Some(block) => Pooled {
                 node: block.ptr.cast(),
                 owns: PhantomData,
@@ -166,6 +166,7 @@ impl<T: Send + 'static> ObjectPool<T> {
     }
 
     /// Reads what the pool has done and holds; an object counts with its own size, not with what it points to.
+    #[inline]
     pub fn stats(&self) -> PoolStats {
         pool::stats(self.id, size_of::<Node<T>>().saturating_mul(self.idle_max))
     }
@@ -178,7 +179,7 @@ impl<T: Send + 'static> Drop for ObjectPool<T> {
         impl Drop for Close {
             fn drop(&mut self) {
                 // SAFETY: opened by `try_with_limits`, and dropped once.
-                unsafe { depot::close(self.0) };
+                unsafe { table::close(self.0) };
             }
         }
         let _close = Close(self.id);

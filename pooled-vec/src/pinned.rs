@@ -180,21 +180,25 @@ impl<T: Turn> PinnedBuf<T> {
     }
 
     /// How many turns the kernel has had, the present one counted.
+    #[inline]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Whether it is the kernel's turn.
+    #[inline]
     pub fn is_in_use(&self) -> bool {
         T::IN_USE
     }
 
     /// Whether the buffer is ours.
+    #[inline]
     pub fn is_available(&self) -> bool {
         !T::IN_USE
     }
 
     /// The first byte: the address to submit. It is the same for the life of the buffer.
+    #[inline]
     pub fn as_non_null(&self) -> NonNull<u8> {
         self.memory.ptr()
     }
@@ -204,6 +208,7 @@ impl<T: Turn> PinnedBuf<T> {
         clippy::len_without_is_empty,
         reason = "a length to submit; the slice has `is_empty`"
     )]
+    #[inline]
     pub fn len(&self) -> usize {
         self.memory.len()
     }

@@ -2,8 +2,8 @@
 
 use crate::block::Block;
 use crate::config::{PoolConfig, SHARDS_MAX};
-use crate::depot::{self, DEPOTS_MAX, Id, Tag};
-use crate::shard::Rules;
+use crate::shard::{self, Rules};
+use crate::table::{self, DEPOTS_MAX, Id, Tag};
 use crate::tally::Tally;
 use crate::{BufferError, PooledVec, cache};
 use std::fmt;
@@ -57,6 +57,9 @@ pub struct PoolStats {
     pub spills: u64,
     /// Buffers that were freed because the pool was full.
     pub refusals: u64,
+    /// Gets that found every shard with a batch held by other threads, waited some microseconds and went to the
+    /// allocator instead: part of `allocations`.
+    pub contended: u64,
 }
 
 /// Frees a block that is a byte buffer.
@@ -82,24 +85,22 @@ unsafe fn from_block(block: Block) -> Vec<u8> {
 #[inline(always)]
 pub(crate) fn recycle(tag: Tag, mut vec: Vec<u8>) {
     let size = vec.capacity();
-    if size == 0 {
-        return;
-    }
     let Some(ptr) = ptr::NonNull::new(vec.as_mut_ptr()) else {
         return;
     };
     std::mem::forget(vec);
-    // SAFETY: taken apart just now, so nobody else's; every pool of byte buffers disposes by `free_bytes`.
+    // SAFETY: taken apart just now, so nobody else's, or without memory; every pool of byte buffers disposes by
+    // `free_bytes`.
     unsafe { cache::put(tag, Block { ptr, size }, free_bytes) }
 }
 
 /// Takes a buffer of the global pool's first class that this thread has at hand.
 #[inline(always)]
 pub(crate) fn first_at_hand() -> Option<PooledVec> {
-    let (block, class) = cache::first_at_hand(Id::GLOBAL)?;
+    let block = cache::first_at_hand()?;
     // SAFETY: the global pool's blocks are byte buffers, and this one is nobody else's.
     let vec = unsafe { from_block(block) };
-    Some(PooledVec::from_parts(vec, Tag::new(Id::GLOBAL, class)))
+    Some(PooledVec::from_parts(vec, Tag::GLOBAL))
 }
 
 sync_base::global! {
@@ -125,7 +126,7 @@ impl Pool {
     /// # Errors
     /// [`BufferError::TooManyPools`] when the process has 4,096 already.
     pub fn try_new(config: PoolConfig) -> Result<Self, BufferError> {
-        let id = depot::open(rules(&config), shards(&config));
+        let id = table::open(rules(&config), shards(&config));
         id.map(|id| Self::with_id(id, config))
             .ok_or(BufferError::TooManyPools { max: DEPOTS_MAX })
     }
@@ -173,7 +174,7 @@ impl Pool {
             Id::GLOBAL,
             config,
         ))));
-        if !depot::open_global(rules(&config), shards(&config)) {
+        if !table::open_global(rules(&config), shards(&config)) {
             return Err(config);
         }
         // Release: pairs with the Acquire in `published`; publishes the pool.
@@ -200,7 +201,7 @@ impl Pool {
     pub fn with_capacity(&self, bytes: usize) -> PooledVec {
         match self.config.sizes.holding(bytes) {
             Some(class) => self.get_class(class),
-            None => self.wrap(self.fresh(bytes), 0),
+            None => Self::wrap(self.fresh(bytes), Tag::new(self.id, 0)),
         }
     }
 
@@ -214,22 +215,23 @@ impl Pool {
             return Err(BufferError::SizeTooLarge { bytes, max });
         }
         let class = self.config.sizes.holding(bytes);
-        if let Some(block) = class.and_then(|class| cache::get(self.id, class, free_bytes)) {
+        let tag = class.map_or(Tag::new(self.id, 0), |class| self.tag(class));
+        if let Some(block) = class.and_then(|_| cache::get(tag, free_bytes)) {
             // SAFETY: as in `get_class`.
-            return Ok(self.wrap(unsafe { from_block(block) }, class.unwrap_or(0)));
+            return Ok(Self::wrap(unsafe { from_block(block) }, tag));
         }
         let bytes = class.map_or(bytes, |class| self.config.sizes.bytes[class]);
         let mut vec = Vec::new();
         Tally::count(&self.id.depot().tally().allocations);
         match vec.try_reserve_exact(bytes) {
-            Ok(()) => Ok(self.wrap(vec, class.unwrap_or(0))),
+            Ok(()) => Ok(Self::wrap(vec, tag)),
             Err(_) => Err(BufferError::AllocationFailed { bytes, errno: 0 }),
         }
     }
 
     /// Takes a vector in: its memory comes to this pool when the buffer is dropped, if it fits a class.
     pub fn adopt(&self, vec: Vec<u8>) -> PooledVec {
-        self.wrap(vec, 0)
+        Self::wrap(vec, Tag::new(self.id, 0))
     }
 
     /// Gives what this thread keeps for this pool back to the shards, where other threads find it. O(buffers kept).
@@ -251,22 +253,31 @@ impl Pool {
     }
 
     /// Reads what the pool has done and holds. Never blocks; O(shards).
+    #[inline]
     pub fn stats(&self) -> PoolStats {
         stats(self.id, self.config.idle_bytes_max)
     }
 
     /// The configuration that the pool was made with.
+    #[inline]
     pub fn config(&self) -> &PoolConfig {
         &self.config
     }
 
     #[inline(always)]
     fn get_class(&self, class: usize) -> PooledVec {
-        match cache::get(self.id, class, free_bytes) {
+        let tag = self.tag(class);
+        match cache::get(tag, free_bytes) {
             // SAFETY: the pool's blocks are byte buffers, and this one is nobody else's.
-            Some(block) => self.wrap(unsafe { from_block(block) }, class),
-            None => self.wrap(self.fresh(self.config.sizes.bytes[class]), class),
+            Some(block) => Self::wrap(unsafe { from_block(block) }, tag),
+            None => Self::wrap(self.fresh(self.config.sizes.bytes[class]), tag),
         }
+    }
+
+    /// What memory of a class carries.
+    #[inline(always)]
+    fn tag(&self, class: usize) -> Tag {
+        Tag::new(self.id, shard::seat(self.first_class, class))
     }
 
     #[cold]
@@ -277,8 +288,8 @@ impl Pool {
     }
 
     #[inline(always)]
-    fn wrap(&self, vec: Vec<u8>, class: usize) -> PooledVec {
-        PooledVec::from_parts(vec, Tag::new(self.id, class))
+    fn wrap(vec: Vec<u8>, tag: Tag) -> PooledVec {
+        PooledVec::from_parts(vec, tag)
     }
 }
 
@@ -286,7 +297,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         cache::flush(self.id);
         // SAFETY: opened by `try_new`, and dropped once; the global pool never is.
-        unsafe { depot::close(self.id) };
+        unsafe { table::close(self.id) };
     }
 }
 
@@ -305,7 +316,7 @@ impl Default for Pool {
     }
 }
 
-fn rules(config: &PoolConfig) -> Rules {
+pub(crate) fn rules(config: &PoolConfig) -> Rules {
     Rules {
         sizes: config.sizes,
         first_class: config.sizes.holding(config.first_capacity),
@@ -358,6 +369,7 @@ pub(crate) fn stats(id: Id, idle_bytes_max: usize) -> PoolStats {
         steals: read(|tally| &tally.steals),
         spills: read(|tally| &tally.spills),
         refusals: read(|tally| &tally.refusals),
+        contended: read(|tally| &tally.contended),
     }
 }
 
@@ -367,8 +379,12 @@ pub(crate) fn grown(buffer: &PooledVec, bytes: usize) -> PooledVec {
     let id = buffer.tag().id();
     let rules = id.depot().rules(id.generation());
     let class = rules.as_ref().and_then(|rules| rules.sizes.holding(bytes));
-    let tag = Tag::new(id, class.unwrap_or(0));
-    if let Some(block) = class.and_then(|class| cache::get(id, class, free_bytes)) {
+    let seat = rules
+        .as_ref()
+        .zip(class)
+        .map_or(0, |(rules, class)| rules.seat(class));
+    let tag = Tag::new(id, seat);
+    if let Some(block) = class.and_then(|_| cache::get(tag, free_bytes)) {
         // SAFETY: the pool's blocks are byte buffers, and this one is nobody else's.
         return PooledVec::from_parts(unsafe { from_block(block) }, tag);
     }

@@ -35,6 +35,7 @@ impl SecretVec {
     }
 
     /// Bytes that it holds without growing.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }

@@ -67,14 +67,37 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// The number by which caches and shards know a class: the first one has 0, the others follow it round.
+    #[inline(always)]
+    pub(crate) fn seat(&self, class: usize) -> usize {
+        seat(self.first_class, class)
+    }
+
     /// Where a returned block of `size` bytes belongs; `None` when the pool does not keep it.
     #[inline(always)]
-    pub(crate) fn class_kept(&self, size: usize) -> Option<usize> {
+    pub(crate) fn seat_kept(&self, size: usize) -> Option<usize> {
         if size > self.kept_bytes_max {
             return None;
         }
-        self.sizes.served_by(size)
+        self.sizes.served_by(size).map(|class| self.seat(class))
     }
+
+    /// Whether a thread keeps a block of `size` bytes at hand in `seat`: one of exactly the class's size, and in seat 0
+    /// only if the pool has a first class.
+    pub(crate) fn at_hand(&self, seat: usize, size: usize) -> bool {
+        let exact = self.sizes.bytes[..self.sizes.len].contains(&size);
+        self.hand && exact && (seat > 0 || self.first_class.is_some())
+    }
+}
+
+/// See [`Rules::seat`].
+#[inline(always)]
+pub(crate) const fn seat(first_class: Option<usize>, class: usize) -> usize {
+    let first = match first_class {
+        Some(first) => first,
+        None => 0,
+    };
+    class.wrapping_sub(first) % CLASSES_MAX
 }
 
 /// Why a shard was not held.

@@ -12,14 +12,14 @@
 //! | access | order | pairs with |
 //! |---|---|---|
 //! | `clone` fetch-add | Relaxed | nothing: the handle cloned from keeps the value alive |
-//! | `drop` fetch-sub | Release | the Acquire fence of the last drop, and the Acquire in `is_sole` |
-//! | fence of the last drop | Acquire | the Release of every other drop: their reads come before the free |
+//! | `drop` fetch-sub | Release | the Acquire load of the last drop, and the Acquire in `is_sole` |
+//! | load of the last drop | Acquire | the Release of every other drop: their reads come before the free |
 //! | `is_sole` load | Acquire | the Release of the drops that left this handle alone: their reads come before the write |
 //!
 //! There are no weak handles, so a count of one needs no lock to be believed.
 
 use std::ptr::NonNull;
-use sync_base::atomic::{AtomicUsize, Ordering, fence};
+use sync_base::atomic::{AtomicUsize, Ordering};
 use sync_base::cell::UnsafeCell;
 
 /// A handle on a counted value.
@@ -97,12 +97,14 @@ impl<T> Clone for Shared<T> {
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire fence below and the Acquire in `is_sole`; this handle's reads are over.
+        // Release: pairs with the Acquire load below and the Acquire in `is_sole`; this handle's reads are over.
         if self.inner().count.fetch_sub(1, Ordering::Release) == 1 {
-            // Acquire: pairs with the Release of every other handle's drop. Without it, a read of another thread's
-            // could still be under way, by what this thread knows, when the value is freed.
-            // weaken-ok(Acquire->dropped): the race would be with the freeing, which loom does not see as an access.
-            fence(Ordering::Acquire);
+            // Acquire: pairs with the Release of every other handle's drop. Without it, a read of another thread's could
+            // still be under way, by what this thread knows, when the value is freed. A load and not a fence, since the
+            // thread sanitizer knows no fences.
+            self.inner().count.load(Ordering::Acquire);
+            // Freeing is a write of the value: said here, a model sees it race with a read that is not over.
+            self.inner().value.with_mut(|_| ());
             // SAFETY: W2: the last handle.
             drop(unsafe { Box::from_raw(self.inner.as_ptr()) });
         }

@@ -122,17 +122,20 @@ impl Slab {
     }
 
     /// How many slots there are.
+    #[inline]
     pub fn slots(&self) -> usize {
         self.inner.generations.len()
     }
 
     /// Bytes of each slot.
+    #[inline]
     pub fn slot_bytes(&self) -> usize {
         self.inner.slot_bytes
     }
 
     /// The whole region, to register with the kernel: its first byte and its length. Valid as long as the slab and
     /// every lease of it.
+    #[inline]
     pub fn region(&self) -> (NonNull<u8>, usize) {
         (self.inner.memory.as_non_null(), self.inner.memory.len())
     }
@@ -150,16 +153,19 @@ impl fmt::Debug for Slab {
 
 impl SlabBuf {
     /// The number of the slot in its slab.
+    #[inline]
     pub fn index(&self) -> usize {
         self.index
     }
 
     /// Bytes from the beginning of the region to the slot.
+    #[inline]
     pub fn offset(&self) -> usize {
         self.index * self.slab.inner.stride
     }
 
     /// The slab that the slot is leased from.
+    #[inline]
     pub fn slab(&self) -> &Slab {
         &self.slab
     }

@@ -10,6 +10,7 @@ pub(crate) struct Tally {
     pub(crate) spills: AtomicU64,
     pub(crate) allocations: AtomicU64,
     pub(crate) refusals: AtomicU64,
+    pub(crate) contended: AtomicU64,
 }
 
 impl Tally {
@@ -26,6 +27,7 @@ impl Tally {
             &self.spills,
             &self.allocations,
             &self.refusals,
+            &self.contended,
         ] {
             // Relaxed: the shard's opening publishes the new pool.
             event.store(0, Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! A `Vec<u8>` that goes back to its pool.
 
 use crate::Pool;
-use crate::depot::Tag;
 use crate::pool;
+use crate::table::Tag;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};

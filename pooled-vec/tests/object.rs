@@ -79,8 +79,7 @@ fn a9_objects_dropped_on_another_thread_come_back_into_use() {
 fn a_hundred_thousand_short_lived_threads_lose_no_object() {
     let _alone = COUNTING.lock().unwrap();
     let pool = ObjectPool::new(Counted::new, Counted::reset);
-    let total = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
-    for _ in 0..total / 10 {
+    for _ in 0..100_000 / 10 {
         let threads: Vec<_> = (0..10)
             .map(|_| {
                 let mut object = pool.get();
@@ -89,7 +88,8 @@ fn a_hundred_thousand_short_lived_threads_lose_no_object() {
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
-    assert!(pool.stats().allocations <= 60, "{:?}", pool.stats());
+    let stats = pool.stats();
+    assert!(stats.allocations - stats.contended <= 10, "{stats:?}");
     drop(pool);
     assert_eq!(LIVE.load(Ordering::SeqCst), 0);
 }

@@ -197,9 +197,13 @@ fn a9_a_producer_and_a_consumer_reuse_nine_buffers_in_ten() {
         }
         drop(send);
     });
-    // A get that finds the shard held goes to the allocator instead of waiting, so this is a bound and not a sum.
-    let allocations = pool.stats().allocations;
-    assert!(allocations <= 2_000, "{allocations} for 20000 messages");
+    // As many as can be on the way: 32 in the channel, one in each thread's hands, 16 that the consumer keeps, and the one
+    // that is wanted. A get goes to the allocator besides when a shard stays held while it waits.
+    let stats = pool.stats();
+    assert!(
+        stats.allocations - stats.contended <= 32 + 2 + 16 + 1,
+        "{stats:?}"
+    );
 }
 
 #[test]
@@ -438,17 +442,44 @@ fn a_get_during_thread_local_teardown_works() {
 }
 
 #[test]
-fn a_hundred_thousand_threads_leave_bounded_memory() {
-    let pool = Pool::new(ONE_SHARD);
-    let total = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
-    for _ in 0..total / 20 {
+fn e3_a_hundred_thousand_threads_leave_no_more_buffers_than_were_out_at_once() {
+    let pool = std::sync::Arc::new(Pool::new(ONE_SHARD));
+    for _ in 0..100_000 / 20 {
+        let threads: Vec<_> = (0..20)
+            .map(|_| {
+                let pool = std::sync::Arc::clone(&pool);
+                std::thread::spawn(move || drop(pool.get()))
+            })
+            .collect();
+        // Waits for the destructors of their thread-locals too.
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+    let stats = pool.stats();
+    assert!(stats.allocations - stats.contended <= 20, "{stats:?}");
+    assert_eq!(stats.idle_bytes, 4096 * stats.allocations as usize);
+}
+
+#[test]
+fn e3_a_pool_of_256_shards_finds_what_lies_in_any_of_them() {
+    let pool = Pool::new(PoolConfig::new().shards(256).per_thread(2));
+    for _ in 0..3 {
+        let held: Vec<_> = (0..600).map(|_| pool.get()).collect();
         std::thread::scope(|s| {
-            for _ in 0..20 {
-                s.spawn(|| drop(pool.get()));
-            }
+            let mut held = held.into_iter();
+            // Each on whatever CPU it runs, and so in whatever shard.
+            let threads: Vec<_> = (0..6)
+                .map(|_| held.by_ref().take(100).collect::<Vec<_>>())
+                .map(|part| s.spawn(move || drop(part)))
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
     }
-    assert!(pool.stats().allocations <= 200, "{:?}", pool.stats());
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.allocations - stats.contended, stats.shards),
+        (600, 256),
+        "{stats:?}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Libraries, in the order of their arrows.
-const LIBRARIES: [&str; 8] = [
+pub(crate) const LIBRARIES: [&str; 8] = [
     "sync-base",
     "inline-error",
     "rcu-map",
@@ -195,39 +195,4 @@ pub(crate) fn package(root: &Path) -> anyhow::Result<()> {
     let outcome = check(&mut command);
     let _ = std::fs::remove_dir_all(&place);
     outcome
-}
-
-/// Address and leak sanitizer over the libraries' tests, where a nightly compiler is at hand.
-pub(crate) fn sanitize(root: &Path) -> anyhow::Result<()> {
-    if !answers("cargo", &["+nightly", "--version"]) {
-        println!("notice: no nightly compiler here; the sanitizers did not run");
-        return Ok(());
-    }
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
-    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
-        println!("notice: the sanitizers are set up for {TARGET} alone; they did not run");
-        return Ok(());
-    }
-    let mut command = cargo(
-        root,
-        &[
-            "+nightly",
-            "test",
-            "--target",
-            TARGET,
-            "--lib",
-            "--tests",
-            "--no-fail-fast",
-        ],
-    );
-    for library in LIBRARIES {
-        command.args(["-p", library]);
-    }
-    command
-        .env("RUSTFLAGS", "-Zsanitizer=address")
-        .env("CARGO_TARGET_DIR", root.join("target/sanitize"));
-    if check(&mut command).is_err() {
-        bail!("the address sanitizer found a defect");
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ mod claims;
 mod instructions;
 mod models;
 mod mutants;
+mod sanitize;
 mod shell;
 mod sim;
 mod source;
@@ -43,8 +44,8 @@ enum Verb {
     },
     /// Instructions per operation against the committed counts, where valgrind is at hand.
     Instructions(instructions::Options),
-    /// The test suites under the sanitizers of a nightly compiler.
-    Sanitize,
+    /// The sanitizers of a nightly compiler: planted defects that each must find, then the test suites.
+    Sanitize(sanitize::Options),
     /// Packages every library in one call.
     Package,
 }
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         Verb::Sim(options) => sim::run(&root, &options),
         Verb::Claims { arguments } => claims::run(&root, &arguments),
         Verb::Instructions(options) => instructions::run(&root, &options),
-        Verb::Sanitize => ci::sanitize(&root),
+        Verb::Sanitize(options) => sanitize::run(&root, &options),
         Verb::Package => ci::package(&root),
     };
     match outcome {

@@ -3,6 +3,7 @@
 use crate::Claim;
 
 mod counter;
+pub(crate) mod cow;
 mod domain;
 mod error;
 mod fdtable;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Claim> {
         queue::CLAIMS,
         seq::CLAIMS,
         pool::CLAIMS,
+        cow::CLAIMS,
         error::CLAIMS,
         ring::CLAIMS,
     ]
