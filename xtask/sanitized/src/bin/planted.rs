@@ -5,6 +5,7 @@
 
 use pooled_vec::Pool;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// Does everything right.
 fn none(pool: &'static Pool) {
@@ -58,7 +59,8 @@ fn race(pool: &'static Pool) {
 }
 
 fn main() -> ExitCode {
-    let pool: &'static Pool = Box::leak(Box::default());
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    let pool = POOL.get_or_init(Pool::default);
     match std::env::args().nth(1).as_deref() {
         Some("none") => none(pool),
         Some("use-after-free") => use_after_free(pool),
