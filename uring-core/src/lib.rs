@@ -27,3 +27,11 @@ pub use sys::probe::{Advice, Capability, Probe, probe};
 #[cfg(loom)]
 #[doc(hidden)]
 pub use ring::reaper::{Ward, Watch, watch};
+
+/// The pool and the hand-over of the fallback, for their models.
+#[cfg(loom)]
+#[doc(hidden)]
+pub use backend::fallback::{
+    handover::{Bell, Inbox, Outbox, handover},
+    pool::{Pool, Work},
+};

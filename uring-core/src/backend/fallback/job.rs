@@ -157,15 +157,15 @@ impl Home {
     }
 
     /// Takes a queued job back. `false` when it runs, or ran.
-    pub(super) fn withdraw(self: &Arc<Self>, key: u64) -> bool {
+    pub(super) fn withdraw(&self, key: u64) -> bool {
         pool()
-            .withdraw(|job| job.key == key && Arc::ptr_eq(&job.home, self))
+            .withdraw(|job| job.key == key && std::ptr::eq(&*job.home, self))
             .is_some()
     }
 
     /// Takes every queued job back.
-    pub(super) fn withdraw_all(self: &Arc<Self>) {
-        while pool().withdraw(|job| Arc::ptr_eq(&job.home, self)).is_some() {}
+    pub(super) fn withdraw_all(&self) {
+        while pool().withdraw(|job| std::ptr::eq(&*job.home, self)).is_some() {}
     }
 }
 
