@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod adapt;
 mod backend;
 pub mod buffer;
 pub mod engine;
@@ -13,10 +14,10 @@ mod sys;
 
 pub use backend::sim;
 pub use error::{Error, ErrorKind, RefusedBy, Rejected, SetupError};
-pub use exec::block_on;
+pub use exec::{Driver, block_on};
 pub use ring::{
     CLOSURE_BYTES, Carrier, Core, Done, Items, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, Operation,
-    Options, Outcome, Ring, RingStats, StatsHandle, Taken, Token, Totals, totals,
+    Options, Outcome, Ring, RingRef, RingStats, StatsHandle, Taken, Token, Totals, totals,
 };
 pub use sys::abi;
 pub use sys::ladder::{Refusal, RingInfo, Rung};

@@ -74,6 +74,12 @@ shared! {
     std::sync::Arc<[u8]>: "the block is shared and never written while it is";
 }
 
+#[cfg(feature = "bytes")]
+shared! {
+    bytes::Bytes: "the block is shared and never written while it is";
+    bytes::BytesMut: "the block is the buffer's own and moves only when it is touched";
+}
+
 macro_rules! growable {
     ($($buf:ty),*) => {$(
         // SAFETY: `capacity` bytes of the block are valid for writes, and the vector is its only owner.
@@ -94,6 +100,23 @@ macro_rules! growable {
     )*};
 }
 growable!(Vec<u8>, PooledVec);
+
+// SAFETY: as for a vector: `BytesMut` owns its capacity alone, however it was split off.
+#[cfg(feature = "bytes")]
+unsafe impl IoBufMut for bytes::BytesMut {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+
+    fn bytes_total(&self) -> usize {
+        self.capacity()
+    }
+
+    unsafe fn set_init(&mut self, count: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.set_len(count) };
+    }
+}
 
 macro_rules! fixed_length {
     ($($buf:ty),*) => {$(

@@ -17,6 +17,10 @@ use sync_base::atomic::{AtomicBool, Ordering};
 /// A sleep ends after this long at the latest, whatever happened to its wake-up.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// Polls in a row after which the ring is turned, so that a future that always wakes itself does not keep the ring from
+/// bringing what it waits for.
+const POLLS_A_TURN: u32 = 8;
+
 /// Wakes the thread that runs a future: by a flag if it is that thread itself, by an event counter in the ring if not.
 struct Bell {
     rung: AtomicBool,
@@ -119,22 +123,32 @@ impl Core {
             id: None,
         };
         let mut future = pin!(future);
+        let mut polls = 0;
         loop {
             // Acquire: pairs with the Release in `Bell::wake_by_ref`.
             if bell.rung.swap(false, Ordering::Acquire) {
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                     return Ok(output);
                 }
+                polls += 1;
+                if polls % POLLS_A_TURN == 0 {
+                    self.poll().or_else(retry_later)?;
+                }
                 continue;
             }
             let limit = listening.arm(&bell);
-            match self.wait(1, limit) {
-                Ok(_) => {}
-                Err(error) if error.is_retryable() => thread::yield_now(),
-                Err(error) => return Err(error),
-            }
+            self.wait(1, limit).or_else(retry_later)?;
         }
     }
+}
+
+/// Back-pressure of the kernel ends by itself.
+fn retry_later(error: Error) -> Result<usize, Error> {
+    if !error.is_retryable() {
+        return Err(error);
+    }
+    thread::yield_now();
+    Ok(0)
 }
 
 /// Makes a ring for this thread and runs on it the future that `make` returns. The simplest use of this crate.

@@ -11,6 +11,7 @@ use super::registry::Registry;
 use super::stats::{Publisher, StatsHandle};
 use super::table::{CANCEL_WANTED, FIXED, Hot, List, OpId, State, Style, Table};
 use super::token::Token;
+use super::waiting::Waiting;
 use crate::backend::{Backend, LOT};
 use crate::error::{Error, ErrorKind, Rejected};
 use crate::sys::abi::{self, Cqe, Sqe};
@@ -34,6 +35,7 @@ pub(crate) const AUXILIARY: u32 = u32::MAX;
 pub struct Core {
     pub(crate) state: RefCell<Inner>,
     pub(crate) dispatching: Cell<bool>,
+    pub(crate) waiting: Waiting,
     pub(crate) id: u32,
     pub(crate) drain_limit: Duration,
     fork: ForkToken,
@@ -116,6 +118,7 @@ impl Core {
                 registry,
             }),
             dispatching: Cell::new(false),
+            waiting: Waiting::default(),
             // Relaxed: a number drawn once; nothing is published with it.
             id: NEXT_RING.fetch_add(1, Ordering::Relaxed),
             drain_limit: options.drain_limit,
@@ -161,7 +164,8 @@ impl Core {
     }
 
     /// Lends the ring's descriptor, which polls readable while completions wait: any executor can drive the ring with it.
-    /// When it is readable, [`poll`](Core::poll).
+    /// When it is readable, [`poll`](Core::poll); [`Driver`](crate::Driver) does that in an executor that knows how to wait
+    /// for a descriptor.
     pub fn poll_fd(&self) -> BorrowedFd<'_> {
         let fd = self.state.borrow().backend().poll_fd();
         // SAFETY: the carrier owns the descriptor and lives as long as the ring that is borrowed.
@@ -269,6 +273,8 @@ impl Core {
             return Err(Error::of(ErrorKind::Stale));
         }
         inner.want_cancel(id.slot);
+        drop(inner);
+        self.nudge();
         Ok(())
     }
 
@@ -300,6 +306,8 @@ impl Core {
                 count += 1;
             }
         }
+        drop(inner);
+        self.nudge();
         Ok(count)
     }
 

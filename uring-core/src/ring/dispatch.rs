@@ -164,8 +164,13 @@ impl Core {
             // SAFETY: T1: the continuation lies there; its vtable was just taken, so nobody drops it again.
             unsafe { (cont.drop)(at) };
         }
-        if let Some(outcome) = outcome {
-            self.discard(id.slot, outcome);
+        match outcome {
+            Some(outcome) => {
+                self.discard(id.slot, outcome);
+                self.offer_room();
+            }
+            // Its cancellation is to be submitted.
+            None => self.nudge(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::core::{Continuation, Core};
 use super::operation::{ContVtable, Erased, Operation, Outcome};
 use super::table::{OpId, State, Style};
+use crate::error::Rejected;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,10 +17,12 @@ use std::task::{Context, Poll, Waker};
 #[must_use = "nothing is submitted before the first poll"]
 pub struct Op<'r, O: Operation> {
     core: &'r Core,
-    stage: Stage<O>,
+    flight: Flight<O>,
 }
 
-enum Stage<O> {
+/// The way of an operation from its first poll to its output. It does not know the ring: whoever holds it passes in the
+/// same one each time, and lets go of it by [`Flight::let_go`].
+pub(crate) enum Flight<O> {
     Fresh(O),
     Flying(OpId),
     Over,
@@ -30,10 +33,10 @@ impl<O: Operation> Unpin for Op<'_, O> {}
 
 impl<O: Operation> fmt::Debug for Op<'_, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stage = match self.stage {
-            Stage::Fresh(_) => "fresh",
-            Stage::Flying(_) => "in flight",
-            Stage::Over => "over",
+        let stage = match self.flight {
+            Flight::Fresh(_) => "fresh",
+            Flight::Flying(_) => "in flight",
+            Flight::Over => "over",
         };
         f.debug_struct("Op").field("stage", &stage).finish()
     }
@@ -75,33 +78,56 @@ impl Core {
     pub fn run<O: Operation>(&self, op: O) -> Op<'_, O> {
         Op {
             core: self,
-            stage: Stage::Fresh(op),
+            flight: Flight::Fresh(op),
         }
     }
 }
 
-impl<O: Operation> Op<'_, O> {
-    fn launch(&mut self, op: O, waker: &Waker) -> Poll<O::Output> {
+impl<O: Operation> Flight<O> {
+    /// Submits on the first call, looks on the later ones. A submission that was not taken comes back with the reason.
+    pub(crate) fn poll(&mut self, core: &Core, waker: &Waker) -> Poll<Result<O::Output, Rejected<O>>> {
+        match std::mem::replace(self, Flight::Over) {
+            Flight::Fresh(op) => self.launch(core, op, waker).map(Err),
+            Flight::Flying(id) => {
+                let seen = Self::look(core, id, waker);
+                if seen.is_pending() {
+                    *self = Flight::Flying(id);
+                }
+                seen.map(Ok)
+            }
+            Flight::Over => panic!("a finished operation was polled again"),
+        }
+    }
+
+    /// Cancels an operation in flight; the ring keeps what it owns until the kernel is done with it.
+    pub(crate) fn let_go(&mut self, core: &Core) {
+        if let Flight::Flying(id) = std::mem::replace(self, Flight::Over) {
+            core.orphan(id);
+        }
+    }
+
+    fn launch(&mut self, core: &Core, op: O, waker: &Waker) -> Poll<Rejected<O>> {
         let cont = Continuation {
             value: waker.clone(),
             vtable: WAKE,
         };
-        match self.core.admit(op, Style::Future, O::VTABLE, Some(cont)) {
+        match core.admit(op, Style::Future, O::VTABLE, Some(cont)) {
             Ok(id) => {
-                self.stage = Stage::Flying(id);
+                *self = Flight::Flying(id);
+                core.nudge();
                 Poll::Pending
             }
-            Err((op, _waker, error)) => Poll::Ready(op.finish(Outcome::failed(error))),
+            Err((op, _waker, error)) => Poll::Ready(Rejected { op, error }),
         }
     }
 
-    fn look(&mut self, id: OpId, waker: &Waker) -> Poll<O::Output> {
+    fn look(core: &Core, id: OpId, waker: &Waker) -> Poll<O::Output> {
         let stale;
         {
-            let mut guard = self.core.state.borrow_mut();
+            let mut guard = core.state.borrow_mut();
             let inner = &mut *guard;
             assert!(
-                inner.is_live(self.core.id, id),
+                inner.is_live(core.id, id),
                 "T3: the future's own operation is gone"
             );
             let at = inner.table.cont_at(id.slot).cast::<Waker>();
@@ -112,7 +138,7 @@ impl<O: Operation> Op<'_, O> {
                     let known = unsafe { &*at }.will_wake(waker);
                     drop(guard);
                     if !known {
-                        self.rewake(id, waker.clone());
+                        Self::rewake(core, id, waker.clone());
                     }
                     return Poll::Pending;
                 }
@@ -130,7 +156,7 @@ impl<O: Operation> Op<'_, O> {
         }
         drop(stale);
         let (op, outcome) = {
-            let mut inner = self.core.state.borrow_mut();
+            let mut inner = core.state.borrow_mut();
             let outcome = inner.table.hot(id.slot).outcome;
             let at = inner.table.op_at(id.slot).cast::<O>();
             // SAFETY: T1: this future submitted an `O` under this id, it is complete, in no list, and freed at once.
@@ -138,17 +164,16 @@ impl<O: Operation> Op<'_, O> {
             inner.table.free(id.slot);
             (op, outcome)
         };
+        core.offer_room();
         Poll::Ready(op.finish(outcome))
     }
-}
 
-impl<O: Operation> Op<'_, O> {
     /// Puts another waker in. It was cloned while nothing was borrowed, and by a clone of the caller's that drove the
     /// ring the operation may have completed: then the new one is woken at once.
     #[cold]
-    fn rewake(&mut self, id: OpId, fresh: Waker) {
+    fn rewake(core: &Core, id: OpId, fresh: Waker) {
         let old = {
-            let mut inner = self.core.state.borrow_mut();
+            let mut inner = core.state.borrow_mut();
             let at = inner.table.cont_at(id.slot).cast::<Waker>();
             if inner.table.hot(id.slot).state == State::InFlight {
                 // SAFETY: as in `look`.
@@ -168,24 +193,13 @@ impl<O: Operation> Future for Op<'_, O> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = self.get_mut();
-        match std::mem::replace(&mut this.stage, Stage::Over) {
-            Stage::Fresh(op) => this.launch(op, cx.waker()),
-            Stage::Flying(id) => {
-                let seen = this.look(id, cx.waker());
-                if seen.is_pending() {
-                    this.stage = Stage::Flying(id);
-                }
-                seen
-            }
-            Stage::Over => panic!("a finished operation was polled again"),
-        }
+        let polled = this.flight.poll(this.core, cx.waker());
+        polled.map(|done| done.unwrap_or_else(|rejected| rejected.op.finish(Outcome::failed(rejected.error))))
     }
 }
 
 impl<O: Operation> Drop for Op<'_, O> {
     fn drop(&mut self) {
-        if let Stage::Flying(id) = self.stage {
-            self.core.orphan(id);
-        }
+        self.flight.let_go(self.core);
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod operation;
 mod options;
 #[allow(unreachable_pub)] // public for its model alone
 pub(crate) mod reaper;
+mod reference;
 pub(crate) mod registry;
 mod shut;
 mod stats;
@@ -19,11 +20,14 @@ mod stream;
 mod table;
 mod token;
 mod turn;
+mod waiting;
 
 pub use self::core::Core;
+pub(crate) use future::Flight;
 pub use future::Op;
 pub use operation::{Multishot, Operation, Outcome};
 pub use options::{Carrier, Options};
+pub use reference::RingRef;
 pub use stats::{LATENCY_BUCKETS, RingStats, StatsHandle, Totals, totals};
 pub use stream::Items;
 pub use table::{CLOSURE_BYTES, OpId};

@@ -141,6 +141,7 @@ impl<O: Multishot> Items<'_, O> {
                 match self.core.admit(op, Style::Future, Shots::<O>::VTABLE, Some(cont)) {
                     Ok(id) => {
                         self.stage = Stage::Flying(id);
+                        self.core.nudge();
                         Poll::Pending
                     }
                     Err((mut op, _queue, error)) => Poll::Ready(Some(op.item(Outcome::failed(error)))),
@@ -183,6 +184,7 @@ impl<O: Multishot> Items<'_, O> {
         inner.table.free(id.slot);
         drop(guard);
         drop(queue);
+        self.core.offer_room();
         Poll::Ready(Some(op.item(outcome)))
     }
 }

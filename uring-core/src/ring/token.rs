@@ -111,7 +111,7 @@ impl Core {
                 let mut guard = self.state.borrow_mut();
                 let inner = &mut *guard;
                 let Some(slot) = inner.ready.pop_front(&mut inner.table) else {
-                    return count;
+                    break;
                 };
                 let generation = inner.table.generation(slot);
                 let hot = inner.table.hot(slot);
@@ -131,6 +131,8 @@ impl Core {
             count += 1;
             f(done);
         }
+        self.offer_room();
+        count
     }
 
     /// Takes what a token's operation gives, if it completed. Makes no system call.
@@ -158,6 +160,7 @@ impl Core {
             inner.table.free(id.slot);
             (op, outcome)
         };
+        self.offer_room();
         Taken::Done(op.finish(outcome))
     }
 

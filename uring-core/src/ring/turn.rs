@@ -43,6 +43,7 @@ impl Core {
         self.check()?;
         let done = self.state.borrow_mut().turn(want as u32, timeout);
         self.dispatch();
+        self.offer_room();
         done.map(|n| n as usize)
     }
 }

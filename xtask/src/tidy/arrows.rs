@@ -27,7 +27,7 @@ const LAYERS: [&[&str]; 10] = [
     &["flow"],
     &["worker"],
     &["batch"],
-    &["exec"],
+    &["adapt", "exec"],
 ];
 const TOP: &str = "engine";
 
