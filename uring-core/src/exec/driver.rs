@@ -33,7 +33,8 @@ const TURNS_A_POLL: u32 = 16;
 /// tokio::task::LocalSet::new().block_on(&runtime, async {
 ///     let ring = Rc::new(LocalRing::new()?);
 ///     let fd = ring.poll_fd().try_clone_to_owned()?;
-///     let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+///     // SAFETY: an `OwnedFd` stays the same open descriptor.
+///     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
 ///     let driver = Driver::new(Rc::clone(&ring), move |cx| {
 ///         ready!(fd.poll_read_ready(cx))?.clear_ready();
 ///         std::task::Poll::Ready(Ok(()))
