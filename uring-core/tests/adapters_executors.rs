@@ -27,7 +27,7 @@ fn local(depth: u32) -> Rc<LocalRing> {
 
 /// How tokio waits for a ring's descriptor.
 fn by_tokio(ring: &Core) -> impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send + use<> {
-    let fd = ring.poll_fd().try_clone_to_owned().unwrap();
+    let fd = ring.poll_fd().unwrap().try_clone_to_owned().unwrap();
     // SAFETY: an `OwnedFd` stays the same open descriptor.
     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.unwrap();
     move |cx| {
@@ -38,7 +38,7 @@ fn by_tokio(ring: &Core) -> impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>
 
 /// How async-io waits for it, on the thread of its reactor.
 fn by_async_io(ring: &Core) -> impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>> + Send + use<> {
-    let fd = ring.poll_fd().try_clone_to_owned().unwrap();
+    let fd = ring.poll_fd().unwrap().try_clone_to_owned().unwrap();
     let fd = async_io::Async::new_nonblocking(fd).unwrap();
     move |cx| fd.poll_readable(cx)
 }
@@ -104,19 +104,32 @@ fn d7_polling_on_any_executor_works_local_pool_of_tasks() {
     let mut pool = LocalPool::new();
     let tasks = futures_executor::LocalPool::spawner(&pool);
     let driver = Driver::new(Rc::clone(&ring), by_async_io(&ring));
-    spawn(&tasks, async move { panic!("the ring failed: {}", driver.await) }.boxed_local());
+    spawn(
+        &tasks,
+        async move { panic!("the ring failed: {}", driver.await) }.boxed_local(),
+    );
     let (done, mut asking) = (Rc::new(Cell::new(0)), Vec::new());
     for _ in 0..10 {
         let (near, far) = UnixStream::pair().unwrap();
         asking.push(ask(far));
         let (ring, done) = (Rc::clone(&ring), Rc::clone(&done));
-        spawn(&tasks, async move { done.set(done.get() + answer(ring, near).await) }.boxed_local());
+        spawn(
+            &tasks,
+            async move {
+                let total = answer(ring, near).await;
+                done.set(done.get() + total)
+            }
+            .boxed_local(),
+        );
     }
     // The pool ends when this does; it is woken by nothing but the tasks' own progress.
     let waiting = Rc::clone(&ring);
     pool.run_until(async move {
         while done.get() < 10 * ROUNDS * 100 {
-            waiting.run(Timeout::after(Duration::from_millis(1))).await.unwrap();
+            waiting
+                .run(Timeout::after(Duration::from_millis(1)))
+                .await
+                .unwrap();
         }
     });
     asking.into_iter().for_each(|thread| thread.join().unwrap());
@@ -142,7 +155,10 @@ fn d7_polling_on_any_executor_works_async_io() {
 #[test]
 fn d7_polling_on_any_executor_works_tokio_current_thread() {
     for rung in Rung::ALL {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let ring = Rc::new(LocalRing::with(&Options::new().depth(64).highest_rung(rung)).unwrap());
             let driver = tokio::task::spawn_local(Driver::new(Rc::clone(&ring), by_tokio(&ring)));
@@ -163,7 +179,11 @@ fn d7_polling_on_any_executor_works_tokio_current_thread() {
 
 #[test]
 fn d7_polling_on_any_executor_works_tokio_multi_thread() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_io().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_io()
+        .build()
+        .unwrap();
     // A ring that stays: on the thread that blocks on the runtime, beside its workers.
     runtime.block_on(async {
         let ring = local(8);
@@ -238,9 +258,10 @@ fn d7_polling_on_any_executor_works_plain_epoll() {
         events: libc::EPOLLIN as u32,
         u64: 7,
     };
-    let fd = ring.poll_fd().as_raw_fd();
+    let fd = ring.poll_fd().unwrap().as_raw_fd();
     // SAFETY: both descriptors are open, the event is read in the call.
-    assert_eq!(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) }, 0);
+    let added = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+    assert_eq!(added, 0);
     let (near, far) = UnixStream::pair().unwrap();
     let near = Arc::new(near);
     let heard = Rc::new(Cell::new(0));
@@ -253,14 +274,16 @@ fn d7_polling_on_any_executor_works_plain_epoll() {
     let listen = |heard: &Rc<Cell<usize>>| {
         let heard = Rc::clone(heard);
         let read = Read::new(Arc::clone(&near), vec![0; 1]);
-        ring.submit_with(read, move |(read, _)| heard.set(heard.get() + read.unwrap())).unwrap();
+        ring.submit_with(read, move |(read, _)| heard.set(heard.get() + read.unwrap()))
+            .unwrap();
         ring.flush().unwrap();
     };
     for want in 1..=20 {
         listen(&heard);
         while heard.get() < want {
             // SAFETY: room for one event.
-            let ready = unsafe { libc::epoll_wait(epoll.as_raw_fd(), &raw mut event, 1, LONG.as_millis() as i32) };
+            let ready =
+                unsafe { libc::epoll_wait(epoll.as_raw_fd(), &raw mut event, 1, LONG.as_millis() as i32) };
             assert_eq!((ready, event.u64), (1, 7), "the ring said nothing");
             ring.poll().unwrap();
         }
@@ -316,7 +339,10 @@ fn e13_multishot_streams_work_under_a_foreign_executor() {
 
 #[test]
 fn e13_a_driver_submits_what_many_tasks_queued_in_one_call() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let ring = local(128);
         let driver = tokio::task::spawn_local(Driver::new(Rc::clone(&ring), by_tokio(&ring)));
@@ -336,21 +362,30 @@ fn e13_a_driver_submits_what_many_tasks_queued_in_one_call() {
         driver.abort();
         let counts = ring.stats().counts();
         assert_eq!(counts.completed, 1000);
-        assert!(counts.enters < 200, "{} system calls for 1000 operations", counts.enters);
+        assert!(
+            counts.enters < 200,
+            "{} system calls for 1000 operations",
+            counts.enters
+        );
     });
 }
 
 /// A future that is dropped under a foreign executor is cancelled, though nobody waits for it.
 #[test]
 fn d7_a_future_dropped_under_a_foreign_executor_is_cancelled() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let ring = local(4);
         let driver = tokio::task::spawn_local(Driver::new(Rc::clone(&ring), by_tokio(&ring)));
         let (near, _far) = UnixStream::pair().unwrap();
         let near = Arc::new(near);
         let reading = ring.run(Read::new(Arc::clone(&near), vec![0; 8]));
-        tokio::time::timeout(Duration::from_millis(5), reading).await.unwrap_err();
+        tokio::time::timeout(Duration::from_millis(5), reading)
+            .await
+            .unwrap_err();
         let mut turns = 0;
         while ring.held() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -385,12 +420,14 @@ fn e10_a_future_that_yields_does_not_starve_the_ring() {
 #[test]
 fn e13_a_driver_whose_descriptor_fails_says_so() {
     let ring = local(2);
-    let driver = Driver::new(&*ring, |_: &mut Context<'_>| Poll::Ready(Err(io::Error::from_raw_os_error(libc::EBADF))));
+    let driver = Driver::new(&*ring, |_: &mut Context<'_>| {
+        Poll::Ready(Err(io::Error::from_raw_os_error(libc::EBADF)))
+    });
     let mut driver = pin!(driver);
     let mut cx = Context::from_waker(std::task::Waker::noop());
     let Poll::Ready(error) = driver.as_mut().poll(&mut cx) else {
         panic!("an error is an end")
     };
     assert_eq!(error.errno(), libc::EBADF);
-    assert!(ring.poll_fd().as_fd().as_raw_fd() >= 0);
+    assert!(ring.poll_fd().unwrap().as_fd().as_raw_fd() >= 0);
 }

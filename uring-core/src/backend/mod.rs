@@ -62,6 +62,15 @@ pub(crate) trait Backend: Send {
     /// A descriptor that polls readable while completions wait.
     fn poll_fd(&self) -> RawFd;
 
+    /// The descriptor for somebody who sleeps on it instead of in `enter`. Not the ring's own where that keeps silent about
+    /// completions until the ring's thread asks for them.
+    fn announce(&mut self) -> io::Result<RawFd> {
+        Ok(self.poll_fd())
+    }
+
+    /// Takes what was announced so far as heard.
+    fn hush(&mut self) {}
+
     /// Slots that `set_buffer` accepts: 1 where there is no table of several.
     fn buffer_slots(&mut self) -> u16;
 

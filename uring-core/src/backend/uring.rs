@@ -2,12 +2,13 @@
 
 use super::{Backend, LOT};
 use crate::sys::abi::{Cqe, Sqe};
-use crate::sys::ladder::{self, Refusal, RingInfo, Wish};
+use crate::sys::ladder::{self, Refusal, RingInfo, Rung, Wish};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::time::Duration;
 use sync_base::atomic::{Ordering, fence};
 
@@ -30,6 +31,11 @@ pub(crate) struct Uring {
     direct_slots: Result<Range<u32>, i32>,
     buffers: Buffers,
     tombstone_slot: Option<u32>,
+    /// Completions wait for the ring's thread to ask for them.
+    deferring: bool,
+    /// An event counter that the kernel advances when completions wait to be run. The descriptor of a ring that defers
+    /// them polls readable only once they have been run, which its thread does no sooner than it is told.
+    announcer: Option<File>,
 }
 
 // SAFETY: the three ends are pointers into mappings that `ring` owns; nothing in them belongs to a thread. Which thread
@@ -94,7 +100,11 @@ impl Uring {
             direct_slots: Ok(0..0),
             buffers: Buffers::None,
             tombstone_slot: None,
+            deferring: false,
+            announcer: None,
         };
+        let deferred = matches!(this.info.rung, Some(Rung::NoSqArray | Rung::Deferred));
+        this.deferring = deferred && !wish.movable && !this.info.sqpoll;
         // The index belongs to the registering thread, so a ring that moves does without.
         if !wish.movable {
             this.info.registered_ring_fd = this.submitter.register_ring_fd().is_ok();
@@ -311,6 +321,33 @@ impl Backend for Uring {
 
     fn poll_fd(&self) -> RawFd {
         self.fd
+    }
+
+    fn announce(&mut self) -> io::Result<RawFd> {
+        if !self.deferring {
+            return Ok(self.fd);
+        }
+        if self.announcer.is_none() {
+            // SAFETY: makes a descriptor or fails.
+            let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: just made, owned by nobody else.
+            let counter = unsafe { File::from_raw_fd(fd) };
+            self.submitter.register_eventfd(fd)?;
+            // What waits already was announced to nobody.
+            (&counter).write_all(&1u64.to_ne_bytes())?;
+            self.announcer = Some(counter);
+        }
+        Ok(self.announcer.as_ref().map_or(self.fd, AsRawFd::as_raw_fd))
+    }
+
+    fn hush(&mut self) {
+        if let Some(mut counter) = self.announcer.as_ref() {
+            // It fails when nothing was announced.
+            let _ = counter.read(&mut [0; 8]);
+        }
     }
 
     fn buffer_slots(&mut self) -> u16 {

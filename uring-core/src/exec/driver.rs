@@ -32,7 +32,7 @@ const TURNS_A_POLL: u32 = 16;
 /// let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
 /// tokio::task::LocalSet::new().block_on(&runtime, async {
 ///     let ring = Rc::new(LocalRing::new()?);
-///     let fd = ring.poll_fd().try_clone_to_owned()?;
+///     let fd = ring.poll_fd()?.try_clone_to_owned()?;
 ///     // SAFETY: an `OwnedFd` stays the same open descriptor.
 ///     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
 ///     let driver = Driver::new(Rc::clone(&ring), move |cx| {

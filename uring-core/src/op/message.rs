@@ -261,7 +261,7 @@ impl Core {
         if let Some(known) = known {
             return Ok(known);
         }
-        let own = Arc::new(self.poll_fd().try_clone_to_owned()?);
+        let own = Arc::new(self.own_fd().try_clone_to_owned()?);
         let address = Arc::downgrade(&own);
         self.state.borrow_mut().address = Some(own);
         Ok(address)

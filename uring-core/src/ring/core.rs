@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     /// Submission entries kept for cancellations.
     pub(crate) reserve: u32,
     pub(crate) closing: bool,
+    /// Somebody sleeps on what the carrier announces.
+    pub(crate) announcing: bool,
     /// Completions that find the queue full are kept, so that an operation may have any number.
     pub(crate) keeps_overflow: bool,
     /// When the first submission of the batch was taken; 0 before it.
@@ -108,6 +110,7 @@ impl Core {
                 credits,
                 reserve: (sq / 16).max(1),
                 closing: false,
+                announcing: false,
                 keeps_overflow,
                 batch_ns: 0,
                 address: None,
@@ -163,10 +166,27 @@ impl Core {
         self.state.borrow().stats.handle()
     }
 
-    /// Lends the ring's descriptor, which polls readable while completions wait: any executor can drive the ring with it.
-    /// When it is readable, [`poll`](Core::poll); [`Driver`](crate::Driver) does that in an executor that knows how to wait
-    /// for a descriptor.
-    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+    /// Lends a descriptor that polls readable while completions wait: any executor can drive the ring with it. When it is
+    /// readable, [`poll`](Core::poll); [`Driver`](crate::Driver) does that in an executor that knows how to wait for a
+    /// descriptor.
+    ///
+    /// The ring's own descriptor, or, on a ring that defers completions until it is asked for them (whose own keeps silent
+    /// meanwhile), an event counter made by the first call; from then on each turn costs a read of it besides.
+    ///
+    /// # Errors
+    /// Where the event counter cannot be made, `EMFILE` for instance; in a forked child.
+    pub fn poll_fd(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.check()?;
+        let mut inner = self.state.borrow_mut();
+        let own = inner.backend().poll_fd();
+        let fd = inner.backend_mut().announce()?;
+        inner.announcing = fd != own;
+        // SAFETY: the carrier owns the descriptor and lives as long as the ring that is borrowed.
+        Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    /// The carrier's own descriptor: what another ring names to send a message.
+    pub(crate) fn own_fd(&self) -> BorrowedFd<'_> {
         let fd = self.state.borrow().backend().poll_fd();
         // SAFETY: the carrier owns the descriptor and lives as long as the ring that is borrowed.
         unsafe { BorrowedFd::borrow_raw(fd) }

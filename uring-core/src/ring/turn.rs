@@ -76,6 +76,10 @@ impl Inner {
 
     /// One turn; returns how many operations completed.
     pub(crate) fn turn(&mut self, want: u32, timeout: Duration) -> Result<u32, Error> {
+        if self.announcing {
+            // First: what comes later is announced anew.
+            self.backend_mut().hush();
+        }
         self.queue_cancels();
         self.take_back();
         let mut done = self.collect();
