@@ -140,6 +140,39 @@ fn d7_open_stuck_past_the_drain_limit_leaks_no_descriptor() {
     panic!("the descriptor that came late stays open");
 }
 
+/// A close that the kernel does after its ring is gone must not be done again: the number may be another's by then.
+#[test]
+fn d7_descriptor_closed_when_its_ring_is_gone_is_closed_once() {
+    use uring_core::op::Close;
+    /// Beyond the numbers that other tests of this process get.
+    const HIGH: i32 = 700;
+    let copy = |fd: i32| {
+        // SAFETY: makes a descriptor or fails.
+        let made = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, HIGH) };
+        assert!(made >= HIGH);
+        // SAFETY: just made, owned by nobody else.
+        unsafe { File::from_raw_fd(made) }
+    };
+    let null = File::open("/dev/null").unwrap();
+    let closed = copy(null.as_raw_fd());
+    let number = closed.as_raw_fd();
+    let simulation = Simulation::new(3).faults(Faults::none().one_in(Fault::Stuck, 1));
+    let ring = LocalRing::with(&options(&simulation).drain_limit(Duration::from_millis(5))).unwrap();
+    let _ = ring.submit(Close::new(closed)).unwrap();
+    ring.flush().unwrap();
+    drop(ring);
+    simulation.settle();
+    let other = copy(null.as_raw_fd());
+    assert_eq!(other.as_raw_fd(), number, "the kernel closed it");
+    for _ in 0..500 {
+        if totals().abandoned.sum() == 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(other.metadata().is_ok(), "somebody else's descriptor was closed");
+}
+
 #[test]
 fn d7_accept_stuck_past_the_drain_limit_leaks_no_connection() {
     use std::io::Read as _;

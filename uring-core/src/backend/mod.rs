@@ -19,6 +19,7 @@ use std::time::Duration;
 
 #[allow(unreachable_pub)] // public for its models alone
 pub(crate) mod fallback;
+mod relics;
 pub mod sim;
 mod uring;
 

@@ -1,6 +1,7 @@
 //! The real io_uring behind the contract.
 
-use super::{Backend, LOT};
+use super::relics::{Layout, Relics};
+use super::{Backend, LOT, Posthumous};
 use crate::sys::abi::{Cqe, Sqe};
 use crate::sys::ladder::{self, Refusal, RingInfo, Rung, Wish};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter};
@@ -24,6 +25,7 @@ pub(crate) struct Uring {
     submitter: ManuallyDrop<Submitter<'static>>,
     ring: *mut IoUring,
     fd: RawFd,
+    layout: Layout,
     info: RingInfo,
     /// How long the table of files is, or the error number with which the kernel refused it.
     file_slots: Result<u32, i32>,
@@ -86,6 +88,13 @@ impl Uring {
     pub(crate) fn new(wish: &Wish, files: u32, direct: u32) -> io::Result<Self> {
         let (ring, info) = ladder::climb(wish)?;
         let fd = ring.as_raw_fd();
+        let [head, tail, cqes] = ladder::completion_offsets(ring.params());
+        let layout = Layout {
+            head,
+            tail,
+            cqes,
+            entries: info.cq_entries,
+        };
         let ring = Box::into_raw(Box::new(ring));
         // SAFETY: U1: just made, and not touched through `ring` again while the ends live.
         let (submitter, sq, cq) = unsafe { &mut *ring }.split();
@@ -95,6 +104,7 @@ impl Uring {
             submitter: ManuallyDrop::new(submitter),
             ring,
             fd,
+            layout,
             info,
             file_slots: Ok(0),
             direct_slots: Ok(0..0),
@@ -423,6 +433,11 @@ impl Backend for Uring {
             .tombstone_slot
             .ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
         self.submitter.register_files_update(slot, &[fd]).map(drop)
+    }
+
+    fn will(&mut self) -> Option<Box<dyn Posthumous>> {
+        let held = Relics::hold(self.fd, self.layout).ok()?;
+        Some(Box::new(held))
     }
 
     fn disown(mut self: Box<Self>) {

@@ -1,7 +1,7 @@
 //! Closing, and being told how that went: `close(2)`.
 
 use super::result_of;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::file::DirectFd;
 use crate::ring::operation::sealed::Sealed;
 use crate::ring::{Operation, Outcome};
@@ -64,10 +64,11 @@ unsafe impl Operation for Close {
     fn finish(self, outcome: Outcome) -> Self::Output {
         let result = result_of(outcome, code::CLOSE).map(drop);
         match self.what {
-            // A close that ran has freed the number, whatever it returned: it must not be closed again. One that was
-            // cancelled or never submitted has not.
+            // A close that ran has freed the number, whatever it returned, `EINTR` too: it must not be closed again. One
+            // that was cancelled or never submitted has not.
             What::Fd(fd) => {
-                let ran = !result.is_err_and(|error| error.is_cancelled() || error.is_retryable());
+                let ran =
+                    !result.is_err_and(|error| error.is_cancelled() || error.kind() == ErrorKind::WouldBlock);
                 if ran {
                     let _ = fd.into_raw_fd();
                 }

@@ -283,16 +283,16 @@ impl Inner {
     #[inline]
     fn complete(&mut self, slot: u32, now: u64) {
         let hot = self.table.hot(slot);
-        let (failed, style, started) = (hot.outcome.raw < 0, hot.style, hot.started_ns);
+        let (result, style, started) = (hot.outcome.raw, hot.style, hot.started_ns);
         if hot.flags & CANCEL_WANTED != 0 {
             hot.flags &= !CANCEL_WANTED;
             self.cancels.unlink(&mut self.table, slot);
         }
         self.credits_used -= 1;
         self.stats.counts.completed += 1;
-        self.stats.counts.failed += u64::from(failed);
+        self.stats.counts.failed += u64::from(result < 0);
         self.stats.latency(now.saturating_sub(started));
-        self.ledger.returned(slot);
+        self.ledger.returned(slot, result);
         let hot = self.table.hot(slot);
         if style == Style::Token {
             hot.state = State::Ready;

@@ -261,21 +261,28 @@ fn is_final(error: &io::Error) -> bool {
     )
 }
 
-/// The raw feature word, which the crate offers only bit by bit.
+/// Words of `io_uring_params`, which the crate offers only in part: features, and the offsets of the completion queue's
+/// head, tail and entries.
+const FEATURES: usize = 5;
+const CQ_HEAD: usize = 20;
+const CQ_TAIL: usize = 21;
+const CQ_CQES: usize = 25;
+
+fn word(params: &io_uring::Parameters, at: usize) -> u32 {
+    const WORDS: usize = size_of::<io_uring::Parameters>() / size_of::<u32>();
+    const { assert!(WORDS == 30) };
+    let words: *const [u32; WORDS] = std::ptr::from_ref(params).cast();
+    // SAFETY: `Parameters` is documented as a transparent wrapper over `io_uring_params`: 30 words (asserted), of integers.
+    unsafe { (*words)[at] }
+}
+
 fn features(params: &io_uring::Parameters) -> u32 {
-    #[repr(C)]
-    struct Head {
-        sq_entries: u32,
-        cq_entries: u32,
-        flags: u32,
-        sq_thread_cpu: u32,
-        sq_thread_idle: u32,
-        features: u32,
-    }
-    let at: *const Head = std::ptr::from_ref(params).cast();
-    // SAFETY: `Parameters` is documented as a transparent wrapper over `io_uring_params`, which begins with these six
-    // words.
-    unsafe { (*at).features }
+    word(params, FEATURES)
+}
+
+/// Where head, tail and entries of the completion queue lie in its mapping.
+pub(crate) fn completion_offsets(params: &io_uring::Parameters) -> [u32; 3] {
+    [CQ_HEAD, CQ_TAIL, CQ_CQES].map(|at| word(params, at))
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

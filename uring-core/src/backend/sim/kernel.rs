@@ -127,7 +127,7 @@ impl Kernel {
         if request.is_incoming() && world.deals(Fault::EarlyWrite) {
             request.scribble(world.random.next() as u8);
         }
-        let stuckable = request.is_transfer() || matches!(sqe.opcode, code::ACCEPT | code::OPENAT);
+        let stuckable = request.is_transfer() || has_effect(sqe);
         let delay = if sqe.opcode == code::TIMEOUT {
             timespec_ns(sqe)
         } else {
@@ -428,24 +428,32 @@ impl Kernel {
 
     /// Ends a request (K1).
     pub(super) fn over(&mut self, index: u32, ending: Ending, world: &mut World) {
-        let request = self.requests[index as usize].take().expect("found by the caller");
+        let mut request = self.requests[index as usize].take().expect("found by the caller");
         self.vacant.push(index);
         self.in_flight -= 1;
         if request.phase == Phase::Blocked {
             self.blocked.retain(|&blocked| blocked != index);
         }
         // What was read has overwritten the scribble; for everything else it must still be there.
-        if !(request.is_incoming() && ending.result > 0) {
+        let read = if request.is_incoming() {
+            ending.result.max(0)
+        } else {
+            0
+        };
+        if read == 0 {
             world.report.violations += u64::from(!request.is_intact());
         }
+        request.wipe(read as usize);
         let cqe = Cqe {
             user_data: request.sqe.user_data,
             result: ending.result,
             flags: ending.flags,
         };
         self.queue.post(cqe, ending.late, world);
-        let auxiliary = matches!(request.sqe.opcode, code::ASYNC_CANCEL | code::LINK_TIMEOUT);
-        if !auxiliary && !self.queue.is_left() && world.deals(Fault::Duplicate) {
+        // Nobody's entries have no generation that would tell a second completion from the first.
+        let emptied_slot = request.sqe.opcode == code::NOP && request.sqe.file_index > 0;
+        let nobodys = request.sqe.opcode == code::ASYNC_CANCEL || emptied_slot;
+        if !nobodys && !self.queue.is_left() && world.deals(Fault::Duplicate) {
             self.queue.post(cqe, None, world);
         }
         if let Some((_, aux)) = request.bound {
@@ -468,7 +476,7 @@ impl Kernel {
             };
             world.report.violations += u64::from(!request.is_intact());
             request.scribble(world.random.next() as u8);
-            let tried = request.is_incoming() || matches!(request.sqe.opcode, code::ACCEPT | code::OPENAT);
+            let tried = request.is_incoming() || has_effect(&request.sqe);
             if tried && request.phase == Phase::Stuck {
                 request.phase = Phase::Scheduled;
                 request.drawn = true;
@@ -522,6 +530,11 @@ fn misfortune(request: &Request, world: &mut World) -> Option<i32> {
         return Some(libc::EAGAIN);
     }
     None
+}
+
+/// Makes, brings or takes a descriptor.
+fn has_effect(sqe: &Sqe) -> bool {
+    matches!(sqe.opcode, code::ACCEPT | code::OPENAT | code::CLOSE)
 }
 
 /// The time that an entry names, read when the entry is taken.

@@ -3,6 +3,7 @@
 use crate::sys::abi::{
     ACCEPT_MULTISHOT, POLL_MULTISHOT, RECV_MULTISHOT, SQE_BUFFER_SELECT, SQE_FIXED_FILE, Sqe, code,
 };
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use sync_base::sync::Arc;
 
@@ -28,8 +29,8 @@ enum Seal {
     None,
     /// Lent for reading from: a digest of its front.
     Digest(u64),
-    /// Lent for writing to: we filled its front with this byte.
-    Scribble(u8),
+    /// Lent for writing to: we filled its front with this byte, and put aside what was there.
+    Scribble(u8, [MaybeUninit<u8>; SEALED]),
 }
 
 pub(super) struct Request {
@@ -137,10 +138,34 @@ impl Request {
 
     /// Writes into the buffer while it is ours, as a kernel may.
     pub(super) fn scribble(&mut self, byte: u8) {
-        if self.is_incoming() && self.sqe.len > 0 {
-            // SAFETY: memory of the entry, lent for writing until the last completion.
-            unsafe { std::ptr::write_bytes(self.sqe.addr as *mut u8, byte, self.front()) };
-            self.seal = Seal::Scribble(byte);
+        if !self.is_incoming() || self.sqe.len == 0 {
+            return;
+        }
+        let at = self.sqe.addr as *mut MaybeUninit<u8>;
+        let aside = match self.seal {
+            Seal::Scribble(_, aside) => aside,
+            _ => {
+                let mut aside = [MaybeUninit::uninit(); SEALED];
+                // SAFETY: memory of the entry, lent until the last completion; uninitialised bytes are copied as such.
+                unsafe { std::ptr::copy_nonoverlapping(at, aside.as_mut_ptr(), self.front()) };
+                aside
+            }
+        };
+        // SAFETY: as above, lent for writing.
+        unsafe { std::ptr::write_bytes(at.cast::<u8>(), byte, self.front()) };
+        self.seal = Seal::Scribble(byte, aside);
+    }
+
+    /// Puts back what was scribbled over and is not data: all from offset `from` on.
+    pub(super) fn wipe(&mut self, from: usize) {
+        if let Seal::Scribble(_, aside) = &self.seal
+            && from < self.front()
+        {
+            let at = self.sqe.addr as *mut MaybeUninit<u8>;
+            // SAFETY: memory of the entry, lent for writing until the last completion, which has yet to come.
+            unsafe {
+                std::ptr::copy_nonoverlapping(aside[from..].as_ptr(), at.add(from), self.front() - from)
+            };
         }
     }
 
@@ -149,7 +174,7 @@ impl Request {
         match self.seal {
             Seal::None => true,
             Seal::Digest(seen) => seen == self.digest(),
-            Seal::Scribble(byte) => {
+            Seal::Scribble(byte, _) => {
                 // SAFETY: memory of the entry, written by `scribble` and lent until the last completion.
                 let front = unsafe { std::slice::from_raw_parts(self.sqe.addr as *const u8, self.front()) };
                 front.iter().all(|&b| b == byte)
