@@ -2,7 +2,7 @@
 
 use super::blocking::{self, READV, RECVMSG, SENDMSG, SENDMSG_ZC, WRITEV};
 use super::clock;
-use super::lookout::Interest;
+use super::lookout::{ALWAYS, Interest};
 use super::requests::Request;
 use super::tables::{Groups, Picked, Range, check_range};
 use crate::sys::abi::{self, Sqe, code};
@@ -446,59 +446,66 @@ pub(super) fn after_accept(sqe: &Sqe, accepted: i32) -> Step {
     done(accepted)
 }
 
-/// Begins a connection without waiting for it. The flag of the description is borrowed for the call: a socket that is
-/// not connected yet is of little use to anybody else in that moment.
+/// Begins a connection without waiting for it, and concludes it when the socket is ready.
 ///
 /// # Safety
 /// As [`attempt`].
 unsafe fn connect(request: &mut Request, sqe: Sqe) -> Step {
-    if std::mem::replace(&mut request.moved, 1) != 0 {
-        return after_connect(sqe.fd);
+    if std::mem::replace(&mut request.moved, 1) == 0 {
+        // SAFETY: the caller's promise.
+        return match unsafe { connect_now(&sqe) } {
+            (libc::EINPROGRESS, _) => Step::Wait(Interest::Write),
+            // A Unix listener whose queue is full: nothing to poll for, so a thread waits for room.
+            (libc::EAGAIN, true) => Step::Block,
+            (errno, _) => failed(errno),
+        };
     }
-    // SAFETY: no memory.
-    let flags = unsafe { libc::fcntl(sqe.fd, libc::F_GETFL) };
-    if flags < 0 {
-        return failed(last_errno());
-    }
-    let borrowed = flags & libc::O_NONBLOCK == 0;
-    if borrowed {
-        // SAFETY: no memory.
-        unsafe { libc::fcntl(sqe.fd, libc::F_SETFL, flags | libc::O_NONBLOCK) };
-    }
-    // SAFETY: the caller's promise.
-    let connected = blocking::outcome(unsafe {
-        libc::connect(
-            sqe.fd,
-            sqe.addr as *const libc::sockaddr,
-            sqe.off as libc::socklen_t,
-        )
-    });
-    if borrowed {
-        // SAFETY: no memory.
-        unsafe { libc::fcntl(sqe.fd, libc::F_SETFL, flags) };
-    }
-    match -connected {
-        libc::EINPROGRESS => Step::Wait(Interest::Write),
-        // A Unix listener whose queue is full: nothing to poll for, so a thread waits for room.
-        libc::EAGAIN if borrowed => Step::Block,
-        _ => done(connected),
-    }
-}
-
-fn after_connect(fd: c_int) -> Step {
-    if blocking::poll_now(fd, libc::POLLOUT) == 0 {
+    if blocking::poll_now(sqe.fd, libc::POLLOUT) == 0 {
         return Step::Wait(Interest::Write);
     }
     let mut errno: c_int = 0;
     let mut len = size_of::<c_int>() as libc::socklen_t;
     let at = (&raw mut errno).cast();
     // SAFETY: room for one number, whose size is told.
-    let asked = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, at, &mut len) };
-    if asked < 0 {
-        failed(last_errno())
-    } else {
-        failed(errno)
+    if unsafe { libc::getsockopt(sqe.fd, libc::SOL_SOCKET, libc::SO_ERROR, at, &mut len) } < 0 {
+        return failed(last_errno());
     }
+    if errno != 0 {
+        return failed(errno);
+    }
+    // The socket itself learns that it is connected by being asked once more.
+    // SAFETY: the caller's promise.
+    match unsafe { connect_now(&sqe) } {
+        (0 | libc::EISCONN, _) => done(0),
+        (libc::EALREADY | libc::EINPROGRESS, _) => Step::Wait(Interest::Write),
+        (errno, _) => failed(errno),
+    }
+}
+
+/// Connects without waiting: the error number, and whether the description blocks. Its flag is borrowed for the call: a
+/// socket that is not connected yet is of little use to anybody else in that moment.
+///
+/// # Safety
+/// As [`attempt`].
+unsafe fn connect_now(sqe: &Sqe) -> (i32, bool) {
+    // SAFETY: no memory.
+    let flags = unsafe { libc::fcntl(sqe.fd, libc::F_GETFL) };
+    if flags < 0 {
+        return (last_errno(), false);
+    }
+    let blocks = flags & libc::O_NONBLOCK == 0;
+    if blocks {
+        // SAFETY: no memory.
+        unsafe { libc::fcntl(sqe.fd, libc::F_SETFL, flags | libc::O_NONBLOCK) };
+    }
+    let (address, len) = (sqe.addr as *const libc::sockaddr, sqe.off as libc::socklen_t);
+    // SAFETY: the caller's promise.
+    let connected = blocking::outcome(unsafe { libc::connect(sqe.fd, address, len) });
+    if blocks {
+        // SAFETY: no memory.
+        unsafe { libc::fcntl(sqe.fd, libc::F_SETFL, flags) };
+    }
+    (-connected, blocks)
 }
 
 /// The events of an entry.
@@ -518,7 +525,7 @@ fn poll(sqe: Sqe) -> Step {
     if sqe.len & abi::POLL_MULTISHOT != 0 {
         return Step::Watch(events);
     }
-    let ready = blocking::poll_now(sqe.fd, events as i16);
+    let ready = blocking::poll_now(sqe.fd, (events | ALWAYS) as i16);
     if ready & libc::POLLNVAL != 0 {
         return failed(libc::EBADF);
     }

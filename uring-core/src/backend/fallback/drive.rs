@@ -220,7 +220,8 @@ impl Fallback {
         let key = self.requests.key(slot);
         let watching = duplicate(self.requests.get(slot).fd).and_then(|own| {
             let source = Source::Watch(watched(key));
-            self.lookout.register(own.as_raw_fd(), events, true, source)?;
+            self.lookout
+                .register(own.as_raw_fd(), events | ALWAYS, true, source)?;
             Ok(own)
         });
         match watching {

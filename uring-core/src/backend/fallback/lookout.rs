@@ -19,8 +19,8 @@ const EVENTS: usize = 64;
 
 const READS: u32 = libc::EPOLLIN as u32;
 const WRITES: u32 = libc::EPOLLOUT as u32;
-/// Reported whether asked for or not.
-pub(super) const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+/// Told to a poll whether asked for or not, as the kernel's ring does.
+pub(super) const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP | libc::EPOLLRDHUP) as u32;
 
 /// What an operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

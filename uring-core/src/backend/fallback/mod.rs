@@ -37,6 +37,8 @@ mod drive;
 pub(crate) mod handover;
 mod job;
 mod lookout;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod oracle;
 #[allow(unreachable_pub)] // public for its model alone
 pub(crate) mod pool;
 mod requests;
