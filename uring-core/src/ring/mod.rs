@@ -277,7 +277,7 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
 }
 
 fn fallback(wish: &Wish, options: &Options, refusals: Vec<Refusal>) -> Result<Box<dyn Backend>, SetupError> {
-    match Fallback::new(wish, options.registered_files, refusals) {
+    match Fallback::new(wish, options.registered_files, options.direct_files, refusals) {
         Ok(ring) => Ok(Box::new(ring)),
         Err(error) => Err(Error::from(error).explain("setting up a ring without io_uring")),
     }

@@ -1,18 +1,18 @@
 //! One attempt at an operation on the ring's own thread, which never blocks: it is done, or says what it waits for.
 
-use super::blocking::{self, READV, RECVMSG, SENDMSG, SENDMSG_ZC, WRITEV};
+use super::blocking;
 use super::clock;
 use super::lookout::{ALWAYS, Interest};
 use super::requests::Request;
-use super::tables::{Groups, Picked, Range, check_range};
+use super::tables::{Groups, Range, check_range};
 use crate::sys::abi::{self, Sqe, code};
 use std::ffi::{c_int, c_void};
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use sync_base::sync::Arc;
 
 /// Accept: fail instead of waiting.
 const ACCEPT_DONTWAIT: u16 = 1 << 1;
-/// Send: from a registered buffer.
-const FIXED_BUF: u16 = 1 << 2;
 /// Receive or send: several buffers at once.
 const BUNDLE: u16 = 1 << 4;
 
@@ -46,10 +46,10 @@ fn failed(errno: i32) -> Step {
 /// What an operation on a stream would wait for, so that it may queue behind others without an attempt of its own.
 pub(super) fn interest(sqe: &Sqe) -> Option<Interest> {
     match sqe.opcode {
-        code::READ | code::READ_FIXED | READV | code::ACCEPT => Some(Interest::Read),
-        code::RECV | RECVMSG if sqe.op_flags & libc::MSG_DONTWAIT as u32 == 0 => Some(Interest::Read),
-        code::WRITE | code::WRITE_FIXED | WRITEV => Some(Interest::Write),
-        code::SEND | code::SEND_ZC | SENDMSG | SENDMSG_ZC
+        code::READ | code::READ_FIXED | code::READV | code::ACCEPT => Some(Interest::Read),
+        code::RECV | code::RECVMSG if sqe.op_flags & libc::MSG_DONTWAIT as u32 == 0 => Some(Interest::Read),
+        code::WRITE | code::WRITE_FIXED | code::WRITEV => Some(Interest::Write),
+        code::SEND | code::SEND_ZC | code::SENDMSG | code::SENDMSG_ZC
             if sqe.op_flags & libc::MSG_DONTWAIT as u32 == 0 =>
         {
             Some(Interest::Write)
@@ -72,12 +72,13 @@ pub(super) unsafe fn attempt(
         fd: request.fd,
         ..request.sqe
     };
-    if sqe.flags & abi::SQE_BUFFER_SELECT != 0 && !matches!(sqe.opcode, code::READ | code::RECV) {
+    let may_pick = matches!(sqe.opcode, code::READ | code::READ_MULTISHOT | code::RECV);
+    if sqe.flags & abi::SQE_BUFFER_SELECT != 0 && !may_pick {
         return failed(libc::EINVAL);
     }
     match sqe.opcode {
         code::NOP => done(0),
-        code::READ | code::WRITE | READV | WRITEV => {
+        code::READ | code::WRITE | code::READV | code::WRITEV => {
             // SAFETY: the caller's promise.
             unsafe { transfer(request, groups, sqe) }
         }
@@ -87,9 +88,13 @@ pub(super) unsafe fn attempt(
             Err(errno) => failed(errno),
         },
         // SAFETY: as above.
+        code::READ_MULTISHOT => unsafe { read_series(request, groups, sqe, room) },
+        // SAFETY: as above.
+        code::WAITID => unsafe { wait_for_child(request, sqe) },
+        // SAFETY: as above.
         code::RECV => unsafe { receive(request, groups, sqe, room) },
         code::SEND | code::SEND_ZC => {
-            if sqe.ioprio & FIXED_BUF != 0
+            if sqe.ioprio & abi::SEND_FIXED_BUF != 0
                 && let Err(errno) = check_range(ranges, sqe.buf_index, sqe.addr, sqe.len)
             {
                 return failed(errno);
@@ -98,7 +103,7 @@ pub(super) unsafe fn attempt(
             unsafe { send(request, sqe) }
         }
         // SAFETY: as above.
-        SENDMSG | SENDMSG_ZC | RECVMSG => unsafe { message(sqe) },
+        code::SENDMSG | code::SENDMSG_ZC | code::RECVMSG => unsafe { message(sqe) },
         // SAFETY: as above.
         code::ACCEPT => unsafe { accept(sqe, room) },
         // SAFETY: as above.
@@ -165,16 +170,12 @@ fn pick(request: &mut Request, groups: &mut Groups, sqe: &mut Sqe) -> Result<(),
     Ok(())
 }
 
-/// Gives the picked buffer back, or, where data came, names it.
+/// Lets the picked buffer go: gives the flags that name it, where data came, or gives it back.
 pub(super) fn settle(request: &mut Request, groups: &mut Groups, moved: i32) -> u32 {
-    match request.picked.take() {
-        Some(picked) if moved > 0 => Picked::flags(picked),
-        Some(picked) => {
-            groups.give_back(request.sqe.buf_index, picked);
-            0
-        }
-        None => 0,
-    }
+    let picked = request.picked.take();
+    picked.map_or(0, |picked| {
+        groups.used(request.sqe.buf_index, picked, moved.max(0) as u32)
+    })
 }
 
 /// # Safety
@@ -189,7 +190,7 @@ unsafe fn transfer(request: &mut Request, groups: &mut Groups, mut sqe: Sqe) -> 
     };
     let forced = sqe.flags & abi::SQE_ASYNC != 0;
     if let Kind::File = kind
-        && (forced || blocking::is_write(sqe.opcode) || sqe.opcode == READV)
+        && (forced || blocking::is_write(sqe.opcode) || sqe.opcode == code::READV)
     {
         return match pick(request, groups, &mut sqe) {
             Ok(()) => Step::Block,
@@ -215,6 +216,72 @@ unsafe fn transfer(request: &mut Request, groups: &mut Groups, mut sqe: Sqe) -> 
         }
         step => step,
     }
+}
+
+/// Reads again and again, each time into a buffer of its own.
+///
+/// # Safety
+/// As [`attempt`].
+unsafe fn read_series(request: &mut Request, groups: &mut Groups, sqe: Sqe, room: bool) -> Step {
+    if sqe.flags & abi::SQE_BUFFER_SELECT == 0 {
+        return failed(libc::EINVAL);
+    }
+    match kind(sqe.fd) {
+        Ok(Kind::File) => return failed(libc::EBADFD),
+        Ok(_) if !room => return Step::Starve,
+        Ok(_) if nothing_more(request) => return Step::Wait(Interest::Read),
+        Ok(_) => {}
+        Err(errno) => return failed(errno),
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { transfer(request, groups, sqe) } {
+        Step::Done(moved, named) if moved > 0 => Step::Shot(moved, named),
+        // It has to be read on a thread, which reads once.
+        Step::Block => {
+            settle(request, groups, 0);
+            failed(libc::EBADFD)
+        }
+        step => step,
+    }
+}
+
+/// Waits for a child: at once if it changed already, else until its process descriptor says that it ended. What has no
+/// such descriptor (a group, any child, a stop) is waited for on a thread.
+///
+/// # Safety
+/// As [`attempt`].
+unsafe fn wait_for_child(request: &mut Request, sqe: Sqe) -> Step {
+    let options = sqe.file_index as c_int;
+    let which = sqe.len as libc::idtype_t;
+    // SAFETY: an all-zero value is valid: plain numbers.
+    let mut unseen: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let told = match sqe.off {
+        0 => &raw mut unseen,
+        at => at as *mut libc::siginfo_t,
+    };
+    let id = request.sqe.fd as libc::id_t;
+    // SAFETY: the caller's promise.
+    if unsafe { libc::waitid(which, id, told, options | libc::WNOHANG) } < 0 {
+        return failed(last_errno());
+    }
+    // SAFETY: written by the call: zero where there is nothing to tell.
+    if unsafe { (*told).si_pid() } != 0 || options & libc::WNOHANG != 0 {
+        return done(0);
+    }
+    if which != libc::P_PID || options & (libc::WSTOPPED | libc::WCONTINUED) != 0 {
+        return Step::Block;
+    }
+    if request.file.is_none() {
+        // SAFETY: makes a descriptor or fails.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, id, 0) } as c_int;
+        if fd < 0 {
+            return Step::Block;
+        }
+        // SAFETY: just made, owned by nobody else.
+        request.file = Some(Arc::new(unsafe { OwnedFd::from_raw_fd(fd) }));
+        request.fd = fd;
+    }
+    Step::Wait(Interest::Read)
 }
 
 /// Reads of a file what is in memory; the rest is for the pool.
@@ -315,6 +382,12 @@ unsafe fn on_stream(sqe: Sqe) -> Step {
     }
 }
 
+/// Whether a series that goes on would only find out that there is nothing: it has to wait then even if no buffer is left,
+/// for one may be provided before the next data comes.
+fn nothing_more(request: &Request) -> bool {
+    request.goes_on && blocking::poll_now(request.fd, libc::POLLIN) == 0
+}
+
 /// # Safety
 /// As [`attempt`].
 unsafe fn receive(request: &mut Request, groups: &mut Groups, mut sqe: Sqe, room: bool) -> Step {
@@ -324,6 +397,9 @@ unsafe fn receive(request: &mut Request, groups: &mut Groups, mut sqe: Sqe, room
     }
     if series && !room {
         return Step::Starve;
+    }
+    if series && nothing_more(request) {
+        return Step::Wait(Interest::Read);
     }
     if let Err(errno) = pick(request, groups, &mut sqe) {
         return failed(errno);
@@ -396,7 +472,7 @@ unsafe fn send(request: &mut Request, sqe: Sqe) -> Step {
 /// # Safety
 /// As [`attempt`].
 unsafe fn message(sqe: Sqe) -> Step {
-    let (receives, flags) = (sqe.opcode == RECVMSG, sqe.op_flags as c_int);
+    let (receives, flags) = (sqe.opcode == code::RECVMSG, sqe.op_flags as c_int);
     if receives && sqe.ioprio & abi::RECV_MULTISHOT != 0 {
         return failed(libc::EINVAL);
     }

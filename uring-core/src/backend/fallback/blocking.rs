@@ -1,42 +1,14 @@
 //! The system call that an entry stands for, made where it may block.
 
-use crate::sys::abi::{Sqe, code};
+use crate::sys::abi::{self, Sqe, code};
 use io_uring::opcode;
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::io;
 use sync_base::sync::{Mutex, PoisonError};
 
-pub(super) const READV: u8 = opcode::Readv::CODE;
-pub(super) const WRITEV: u8 = opcode::Writev::CODE;
-pub(super) const SENDMSG: u8 = opcode::SendMsg::CODE;
-pub(super) const RECVMSG: u8 = opcode::RecvMsg::CODE;
-pub(super) const SENDMSG_ZC: u8 = opcode::SendMsgZc::CODE;
 pub(super) const TIMEOUT_REMOVE: u8 = opcode::TimeoutRemove::CODE;
 pub(super) const POLL_REMOVE: u8 = opcode::PollRemove::CODE;
-pub(super) const FIXED_FD_INSTALL: u8 = opcode::FixedFdInstall::CODE;
-pub(super) const SPLICE: u8 = opcode::Splice::CODE;
-pub(super) const TEE: u8 = opcode::Tee::CODE;
-const SYNC_FILE_RANGE: u8 = opcode::SyncFileRange::CODE;
-const FALLOCATE: u8 = opcode::Fallocate::CODE;
-const STATX: u8 = opcode::Statx::CODE;
-const FADVISE: u8 = opcode::Fadvise::CODE;
-const MADVISE: u8 = opcode::Madvise::CODE;
-const OPENAT2: u8 = opcode::OpenAt2::CODE;
 const EPOLL_CTL: u8 = opcode::EpollCtl::CODE;
-const SHUTDOWN: u8 = opcode::Shutdown::CODE;
-const RENAMEAT: u8 = opcode::RenameAt::CODE;
-const UNLINKAT: u8 = opcode::UnlinkAt::CODE;
-const MKDIRAT: u8 = opcode::MkDirAt::CODE;
-const SYMLINKAT: u8 = opcode::SymlinkAt::CODE;
-const LINKAT: u8 = opcode::LinkAt::CODE;
-const FSETXATTR: u8 = opcode::FSetXattr::CODE;
-const SETXATTR: u8 = opcode::SetXattr::CODE;
-const FGETXATTR: u8 = opcode::FGetXattr::CODE;
-const GETXATTR: u8 = opcode::GetXattr::CODE;
-const SOCKET: u8 = opcode::Socket::CODE;
-const FTRUNCATE: u8 = opcode::Ftruncate::CODE;
-const BIND: u8 = opcode::Bind::CODE;
-const LISTEN: u8 = opcode::Listen::CODE;
 
 /// The current position instead of an offset.
 pub(super) const CURRENT: u64 = u64::MAX;
@@ -53,13 +25,21 @@ pub(super) enum Place {
 /// Where an operation is carried out that has no way to be tried without blocking; `None` for one that is unknown.
 pub(super) fn place(opcode: u8) -> Option<Place> {
     match opcode {
-        SHUTDOWN | SOCKET | BIND | LISTEN | EPOLL_CTL | FIXED_FD_INSTALL => Some(Place::Here),
-        code::FSYNC | code::OPENAT | code::CLOSE => Some(Place::Pool),
-        SYNC_FILE_RANGE | FALLOCATE | STATX | FADVISE | MADVISE | OPENAT2 | SPLICE | TEE | FTRUNCATE => {
-            Some(Place::Pool)
+        code::SHUTDOWN | code::SOCKET | code::BIND | code::LISTEN | EPOLL_CTL | code::FIXED_FD_INSTALL => {
+            Some(Place::Here)
         }
-        RENAMEAT | UNLINKAT | MKDIRAT | SYMLINKAT | LINKAT => Some(Place::Pool),
-        FSETXATTR | SETXATTR | FGETXATTR | GETXATTR => Some(Place::Pool),
+        code::FSYNC | code::OPENAT | code::CLOSE => Some(Place::Pool),
+        code::SYNC_FILE_RANGE
+        | code::FALLOCATE
+        | code::STATX
+        | code::FADVISE
+        | code::MADVISE
+        | code::OPENAT2
+        | code::SPLICE
+        | code::TEE
+        | code::FTRUNCATE => Some(Place::Pool),
+        code::RENAMEAT | code::UNLINKAT | code::MKDIRAT | code::SYMLINKAT | code::LINKAT => Some(Place::Pool),
+        code::FSETXATTR | code::SETXATTR | code::FGETXATTR | code::GETXATTR => Some(Place::Pool),
         _ => None,
     }
 }
@@ -68,7 +48,7 @@ pub(super) fn place(opcode: u8) -> Option<Place> {
 pub(super) fn brings_descriptor(sqe: &Sqe) -> bool {
     matches!(
         sqe.opcode,
-        code::OPENAT | OPENAT2 | code::ACCEPT | SOCKET | FIXED_FD_INSTALL
+        code::OPENAT | code::OPENAT2 | code::ACCEPT | code::SOCKET | code::FIXED_FD_INSTALL
     )
 }
 
@@ -83,18 +63,19 @@ pub(super) fn has_descriptor(opcode: u8) -> bool {
             | code::ASYNC_CANCEL
             | POLL_REMOVE
             | code::OPENAT
-            | OPENAT2
+            | code::OPENAT2
             | code::CLOSE
-            | STATX
-            | RENAMEAT
-            | UNLINKAT
-            | MKDIRAT
-            | SYMLINKAT
-            | LINKAT
-            | SETXATTR
-            | GETXATTR
-            | SOCKET
-            | MADVISE
+            | code::STATX
+            | code::RENAMEAT
+            | code::UNLINKAT
+            | code::MKDIRAT
+            | code::SYMLINKAT
+            | code::LINKAT
+            | code::SETXATTR
+            | code::GETXATTR
+            | code::SOCKET
+            | code::MADVISE
+            | code::WAITID
     )
 }
 
@@ -108,7 +89,7 @@ pub(super) fn outcome(returned: impl TryInto<i64>) -> i32 {
 
 /// The memory that a read or write moves, behind what was moved before.
 pub(super) fn vector(sqe: &Sqe, moved: u32) -> (libc::iovec, bool) {
-    let several = matches!(sqe.opcode, READV | WRITEV);
+    let several = matches!(sqe.opcode, code::READV | code::WRITEV);
     let one = libc::iovec {
         iov_base: (sqe.addr + u64::from(moved)) as *mut c_void,
         iov_len: (sqe.len - if several { 0 } else { moved }) as usize,
@@ -125,7 +106,7 @@ pub(super) fn position(sqe: &Sqe, moved: u32) -> i64 {
 }
 
 pub(super) fn is_write(opcode: u8) -> bool {
-    matches!(opcode, code::WRITE | code::WRITE_FIXED | WRITEV)
+    matches!(opcode, code::WRITE | code::WRITE_FIXED | code::WRITEV)
 }
 
 /// One read or write of memory, with these `RWF_*` flags.
@@ -231,7 +212,7 @@ pub(super) unsafe fn accept_now(sqe: &Sqe) -> i32 {
 pub(super) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
     let flags = sqe.op_flags as c_int;
     match sqe.opcode {
-        code::READ | code::READ_FIXED | READV | code::WRITE | code::WRITE_FIXED | WRITEV => {
+        code::READ | code::READ_FIXED | code::READV | code::WRITE | code::WRITE_FIXED | code::WRITEV => {
             // SAFETY: the caller's promise.
             unsafe { transfer(sqe, moved) }
         }
@@ -239,7 +220,7 @@ pub(super) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
         code::ACCEPT => unsafe { accept(sqe) },
         // SAFETY: as above.
         code::CONNECT => outcome(unsafe { libc::connect(sqe.fd, sqe.addr as _, sqe.off as libc::socklen_t) }),
-        FADVISE => {
+        code::FADVISE => {
             let len = if sqe.addr != 0 {
                 sqe.addr
             } else {
@@ -248,7 +229,7 @@ pub(super) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
             // SAFETY: no memory; it returns its error.
             -unsafe { libc::posix_fadvise(sqe.fd, sqe.off as i64, len as i64, flags) }
         }
-        FIXED_FD_INSTALL => {
+        code::FIXED_FD_INSTALL => {
             let how = if flags & 1 == 0 {
                 libc::F_DUPFD_CLOEXEC
             } else {
@@ -258,11 +239,16 @@ pub(super) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
             outcome(unsafe { libc::fcntl(sqe.fd, how, 0) })
         }
         // SAFETY: as above.
-        RENAMEAT | UNLINKAT | MKDIRAT | SYMLINKAT | LINKAT | STATX | code::OPENAT | OPENAT2 => unsafe {
-            on_path(sqe)
-        },
+        code::RENAMEAT
+        | code::UNLINKAT
+        | code::MKDIRAT
+        | code::SYMLINKAT
+        | code::LINKAT
+        | code::STATX
+        | code::OPENAT
+        | code::OPENAT2 => unsafe { on_path(sqe) },
         // SAFETY: as above.
-        FSETXATTR | SETXATTR | FGETXATTR | GETXATTR => unsafe { on_attribute(sqe) },
+        code::FSETXATTR | code::SETXATTR | code::FGETXATTR | code::GETXATTR => unsafe { on_attribute(sqe) },
         // SAFETY: as above.
         _ => unsafe { on_descriptor(sqe) },
     }
@@ -277,15 +263,15 @@ unsafe fn on_path(sqe: &Sqe) -> i32 {
     outcome(unsafe {
         match sqe.opcode {
             code::OPENAT => i64::from(libc::openat(sqe.fd, path, flags, sqe.len as c_uint)),
-            OPENAT2 => libc::syscall(libc::SYS_openat2, sqe.fd, path, sqe.off, sqe.len as usize),
-            STATX => i64::from(libc::statx(
+            code::OPENAT2 => libc::syscall(libc::SYS_openat2, sqe.fd, path, sqe.off, sqe.len as usize),
+            code::STATX => i64::from(libc::statx(
                 sqe.fd,
                 path,
                 flags,
                 sqe.len,
                 sqe.off as *mut libc::statx,
             )),
-            RENAMEAT => libc::syscall(
+            code::RENAMEAT => libc::syscall(
                 libc::SYS_renameat2,
                 sqe.fd,
                 path,
@@ -293,9 +279,9 @@ unsafe fn on_path(sqe: &Sqe) -> i32 {
                 other,
                 sqe.op_flags,
             ),
-            UNLINKAT => i64::from(libc::unlinkat(sqe.fd, path, flags)),
-            MKDIRAT => i64::from(libc::mkdirat(sqe.fd, path, sqe.len)),
-            SYMLINKAT => i64::from(libc::symlinkat(path, sqe.fd, other)),
+            code::UNLINKAT => i64::from(libc::unlinkat(sqe.fd, path, flags)),
+            code::MKDIRAT => i64::from(libc::mkdirat(sqe.fd, path, sqe.len)),
+            code::SYMLINKAT => i64::from(libc::symlinkat(path, sqe.fd, other)),
             _ => i64::from(libc::linkat(sqe.fd, path, sqe.len as c_int, other, flags)),
         }
     })
@@ -309,9 +295,9 @@ unsafe fn on_attribute(sqe: &Sqe) -> i32 {
     // SAFETY: the caller's promise.
     outcome(unsafe {
         match sqe.opcode {
-            FSETXATTR => libc::fsetxattr(sqe.fd, name, value as *const c_void, len, flags) as isize,
-            SETXATTR => libc::setxattr(path, name, value as *const c_void, len, flags) as isize,
-            FGETXATTR => libc::fgetxattr(sqe.fd, name, value as *mut c_void, len),
+            code::FSETXATTR => libc::fsetxattr(sqe.fd, name, value as *const c_void, len, flags) as isize,
+            code::SETXATTR => libc::setxattr(path, name, value as *const c_void, len, flags) as isize,
+            code::FGETXATTR => libc::fgetxattr(sqe.fd, name, value as *mut c_void, len),
             _ => libc::getxattr(path, name, value as *mut c_void, len),
         }
     } as i64)
@@ -327,29 +313,35 @@ unsafe fn on_descriptor(sqe: &Sqe) -> i32 {
             code::FSYNC if flags & 1 != 0 => i64::from(libc::fdatasync(fd)),
             code::FSYNC => i64::from(libc::fsync(fd)),
             code::CLOSE => i64::from(libc::close(fd)),
-            SYNC_FILE_RANGE => i64::from(libc::sync_file_range(
+            code::SYNC_FILE_RANGE => i64::from(libc::sync_file_range(
                 fd,
                 sqe.off as i64,
                 i64::from(sqe.len),
                 sqe.op_flags,
             )),
-            FALLOCATE => i64::from(libc::fallocate(fd, len, sqe.off as i64, sqe.addr as i64)),
-            FTRUNCATE => i64::from(libc::ftruncate(fd, sqe.off as i64)),
-            MADVISE => {
+            code::FALLOCATE => i64::from(libc::fallocate(fd, len, sqe.off as i64, sqe.addr as i64)),
+            code::FTRUNCATE => i64::from(libc::ftruncate(fd, sqe.off as i64)),
+            code::MADVISE => {
                 let bytes = if sqe.off != 0 { sqe.off } else { u64::from(sqe.len) };
                 i64::from(libc::madvise(sqe.addr as *mut c_void, bytes as usize, flags))
             }
-            SHUTDOWN => i64::from(libc::shutdown(fd, len)),
-            SOCKET => i64::from(libc::socket(fd, sqe.off as c_int, len)),
-            BIND => i64::from(libc::bind(fd, sqe.addr as _, sqe.off as libc::socklen_t)),
-            LISTEN => i64::from(libc::listen(fd, len)),
+            code::WAITID => i64::from(libc::waitid(
+                sqe.len as libc::idtype_t,
+                fd as libc::id_t,
+                sqe.off as *mut libc::siginfo_t,
+                sqe.file_index as c_int,
+            )),
+            code::SHUTDOWN => i64::from(libc::shutdown(fd, len)),
+            code::SOCKET => i64::from(libc::socket(fd, sqe.off as c_int, len)),
+            code::BIND => i64::from(libc::bind(fd, sqe.addr as _, sqe.off as libc::socklen_t)),
+            code::LISTEN => i64::from(libc::listen(fd, len)),
             EPOLL_CTL => i64::from(libc::epoll_ctl(fd, len, sqe.off as c_int, sqe.addr as _)),
-            SPLICE => splice(sqe) as i64,
-            TEE => libc::tee(
+            code::SPLICE => splice(sqe) as i64,
+            code::TEE => libc::tee(
                 sqe.file_index as c_int,
                 fd,
                 sqe.len as usize,
-                sqe.op_flags & !FD_IN_FIXED,
+                sqe.op_flags & !abi::SPLICE_FD_IN_FIXED,
             ) as i64,
             _ => {
                 *libc::__errno_location() = libc::EINVAL;
@@ -358,9 +350,6 @@ unsafe fn on_descriptor(sqe: &Sqe) -> i32 {
         }
     })
 }
-
-/// The descriptor read from is a slot.
-pub(super) const FD_IN_FIXED: u32 = 1 << 31;
 
 /// # Safety
 /// As [`execute`].
@@ -373,7 +362,7 @@ unsafe fn splice(sqe: &Sqe) -> isize {
             std::ptr::from_mut(offset)
         }
     };
-    let flags = sqe.op_flags & !FD_IN_FIXED;
+    let flags = sqe.op_flags & !abi::SPLICE_FD_IN_FIXED;
     // SAFETY: the offsets outlive the call.
     unsafe {
         libc::splice(

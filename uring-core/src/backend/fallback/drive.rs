@@ -1,7 +1,7 @@
 //! Turning submissions into completions: taking the queue, starting, serving what is ready, ending.
 
 use super::attempt::{self, Step, after_accept, attempt, events};
-use super::blocking::{self, FD_IN_FIXED, READV, RECVMSG, SENDMSG, SENDMSG_ZC, SPLICE, TEE, WRITEV};
+use super::blocking;
 use super::handover::Inbox;
 use super::job::Job;
 use super::lookout::{ALWAYS, Interest, Source, watched};
@@ -117,7 +117,7 @@ impl Fallback {
             request.fd = file.as_raw_fd();
             request.file = Some(file);
         }
-        if matches!(sqe.opcode, SPLICE | TEE) && sqe.op_flags & FD_IN_FIXED != 0 {
+        if matches!(sqe.opcode, code::SPLICE | code::TEE) && sqe.op_flags & abi::SPLICE_FD_IN_FIXED != 0 {
             let second = self.files.get(sqe.file_index as i32).ok_or(libc::EBADF)?;
             let request = self.requests.get(slot);
             request.sqe.file_index = second.as_raw_fd() as u32;
@@ -401,6 +401,7 @@ impl Fallback {
         let sqe = self.requests.get(slot).sqe;
         match self.placed(&sqe, result) {
             landed if landed >= 0 || result < 0 => {
+                self.requests.get(slot).goes_on = true;
                 self.complete(sqe.user_data, landed, flags | abi::CQE_MORE);
                 true
             }
@@ -418,8 +419,15 @@ impl Fallback {
         }
         // SAFETY: the operation just brought it, and nobody else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(result) };
-        match self.files.put(sqe.file_index - 1, Some(fd)) {
-            Ok(_) => 0,
+        let (slot, told) = match sqe.file_index {
+            abi::FILE_INDEX_ALLOC => match self.files.vacancy() {
+                Some(slot) => (slot, slot as i32),
+                None => return -libc::ENFILE,
+            },
+            number => (number - 1, 0),
+        };
+        match self.files.put(slot, Some(fd)) {
+            Ok(_) => told,
             Err(error) => -error.raw_os_error().unwrap_or(libc::EINVAL),
         }
     }
@@ -429,7 +437,7 @@ impl Fallback {
         let sqe = self.requests.get(slot).sqe;
         let result = self.placed(&sqe, result);
         let request = self.requests.remove(slot);
-        if matches!(sqe.opcode, code::SEND_ZC | SENDMSG_ZC) && result >= 0 {
+        if matches!(sqe.opcode, code::SEND_ZC | code::SENDMSG_ZC) && result >= 0 {
             self.complete(sqe.user_data, result, flags | abi::CQE_MORE);
             let usage = if sqe.ioprio & REPORT_USAGE != 0 { COPIED } else { 0 };
             self.complete(sqe.user_data, usage, abi::CQE_NOTIF);
@@ -473,17 +481,19 @@ fn is_failure(request: &Request, result: i32) -> bool {
         return true;
     }
     let whole = match sqe.opcode {
-        code::READ | code::WRITE | code::READ_FIXED | code::WRITE_FIXED | SPLICE | TEE => u64::from(sqe.len),
+        code::READ | code::WRITE | code::READ_FIXED | code::WRITE_FIXED | code::SPLICE | code::TEE => {
+            u64::from(sqe.len)
+        }
         code::SEND | code::SEND_ZC | code::RECV if sqe.op_flags & libc::MSG_WAITALL as u32 != 0 => {
             u64::from(sqe.len)
         }
-        READV | WRITEV => {
+        code::READV | code::WRITEV => {
             let at = sqe.addr as *const libc::iovec;
             let vectors = 0..sqe.len as usize;
             // SAFETY: B3: so many vectors lie there until the completion is collected.
             vectors.map(|i| unsafe { (*at.add(i)).iov_len as u64 }).sum()
         }
-        SENDMSG | RECVMSG => 0,
+        code::SENDMSG | code::RECVMSG => 0,
         _ => 0,
     };
     (result as u64) < whole

@@ -18,7 +18,7 @@
 //! - An operation on a thread cannot be cancelled once it runs: the cancellation gives `EALREADY`, the operation completes
 //!   with its result, and its memory stays owned until then. That is true of a file on a hung disk, and of the blocking
 //!   opening of a FIFO. At most 8 run at a time in a process, whatever the number of its rings.
-//! - Operations unknown here fail with `EINVAL`: messages between rings, futexes, `waitid`, commands of devices.
+//! - Operations unknown here fail with `EINVAL`: messages between rings, futexes, commands of devices.
 //! - A zero-copy send copies, and says so in its notification if asked to (`IORING_SEND_ZC_REPORT_USAGE`).
 //! - A series (multishot) that finds the completion queue full goes on when there is room: nothing overflows.
 //! - Waits end up to a millisecond late before Linux 5.11.
@@ -87,7 +87,7 @@ pub(crate) struct Fallback {
 
 impl Fallback {
     /// Sets one up; `refusals` say why it is not a kernel's ring.
-    pub(crate) fn new(wish: &Wish, files: u32, mut refusals: Vec<Refusal>) -> io::Result<Self> {
+    pub(crate) fn new(wish: &Wish, files: u32, direct: u32, mut refusals: Vec<Refusal>) -> io::Result<Self> {
         if wish.sqpoll_idle_ms.is_some() {
             refusals.push(Refusal {
                 asked: "SQPOLL".into(),
@@ -123,7 +123,7 @@ impl Fallback {
             home,
             inbox: Some(inbox),
             bell,
-            files: Files::new(files),
+            files: Files::new(files, direct),
             ranges: Vec::new(),
             groups: Groups::default(),
         })
@@ -243,11 +243,11 @@ impl Backend for Fallback {
     }
 
     fn file_slots(&self) -> io::Result<u32> {
-        Ok(self.files.len())
+        Ok(self.files.callers())
     }
 
     fn direct_slots(&self) -> io::Result<std::ops::Range<u32>> {
-        Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+        Ok(self.files.handed_out())
     }
 
     unsafe fn register_buf_ring(
@@ -257,11 +257,8 @@ impl Backend for Fallback {
         group: u16,
         flags: u16,
     ) -> io::Result<()> {
-        if flags != 0 {
-            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
-        }
         // SAFETY: the caller's promise.
-        unsafe { self.groups.add(ring, entries, group) }
+        unsafe { self.groups.add(ring, entries, group, flags) }
     }
 
     fn unregister_buf_ring(&mut self, group: u16) -> io::Result<()> {

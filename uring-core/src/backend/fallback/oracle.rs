@@ -1,7 +1,7 @@
 //! The kernel as the oracle: the same entries on io_uring and on the fallback give the same completions.
 
 use super::super::{Backend, Fallback, LOT, Uring};
-use super::blocking::{FIXED_FD_INSTALL, POLL_REMOVE, READV, SPLICE, TEE, TIMEOUT_REMOVE, WRITEV};
+use super::blocking::{POLL_REMOVE, TIMEOUT_REMOVE};
 use super::clock;
 use crate::sys::abi::{self, Cqe, Sqe, code};
 use crate::sys::ladder::Wish;
@@ -72,9 +72,9 @@ fn agree<R: PartialEq + std::fmt::Debug>(scenario: impl Fn(&mut Rig) -> R) {
         highest: None,
     };
     let fallback = scenario(&mut Rig {
-        carrier: Box::new(Fallback::new(&wish, 8, Vec::new()).unwrap()),
+        carrier: Box::new(Fallback::new(&wish, 8, 2, Vec::new()).unwrap()),
     });
-    match Uring::new(&wish, 8, 0) {
+    match Uring::new(&wish, 8, 2) {
         Ok(uring) => {
             let kernel = scenario(&mut Rig {
                 carrier: Box::new(uring),
@@ -401,11 +401,11 @@ fn d7_several_buffers_are_read_and_written_in_one_go() {
             ..entry(opcode, fd, user_data)
         };
         let (fd, end) = (content.as_raw_fd(), near.as_raw_fd());
-        let to_file = rig.all(&[several(WRITEV, fd, &out, 1)], 1);
-        let from_file = rig.all(&[several(READV, fd, &into, 2)], 1);
+        let to_file = rig.all(&[several(code::WRITEV, fd, &out, 1)], 1);
+        let from_file = rig.all(&[several(code::READV, fd, &into, 2)], 1);
         let read_back = (a, b);
-        let to_socket = rig.all(&[several(WRITEV, end, &out, 3)], 1);
-        let from_socket = rig.all(&[several(READV, far.as_raw_fd(), &into, 4)], 1);
+        let to_socket = rig.all(&[several(code::WRITEV, end, &out, 3)], 1);
+        let from_socket = rig.all(&[several(code::READV, far.as_raw_fd(), &into, 4)], 1);
         // Written behind the compiler's back.
         (
             to_file,
@@ -545,13 +545,13 @@ fn b9_data_moves_through_pipes() {
             addr: 8,
             off: u64::MAX,
             len: 8,
-            ..entry(SPLICE, to.as_raw_fd(), 1)
+            ..entry(code::SPLICE, to.as_raw_fd(), 1)
         };
         let spliced = rig.all(&[splice], 1);
         let tee = Sqe {
             file_index: from.as_raw_fd() as u32,
             len: 3,
-            ..entry(TEE, to_two.as_raw_fd(), 2)
+            ..entry(code::TEE, to_two.as_raw_fd(), 2)
         };
         let teed = rig.all(&[tee], 1);
         let (mut whole, mut part) = ([0u8; 16], [0u8; 16]);
@@ -750,7 +750,7 @@ fn e2_files_come_into_slots_and_leave_them() {
         let closed = rig.all(&[close(3)], 1);
         let closed_twice = rig.all(&[close(3)], 1);
         let gone = rig.all(&[fixed(read(3, &mut buf[..4], 0, 6))], 1);
-        let installed = rig.all(&[fixed(entry(FIXED_FD_INSTALL, 0, 7))], 1);
+        let installed = rig.all(&[fixed(entry(code::FIXED_FD_INSTALL, 0, 7))], 1);
         // SAFETY: the operation just brought it.
         drop(unsafe { OwnedFd::from_raw_fd(installed[0].1) });
         (kept, opened, magic, outside, closed, closed_twice, gone, buf)
@@ -782,5 +782,266 @@ fn e1_registered_buffer_is_kept_to_its_bounds() {
         let before = rig.all(&[read(start - 1, 4, 0, 4)], 1);
         let no_such = rig.all(&[read(start, 4, 1, 5)], 1);
         (inside, last, beyond, before, no_such, memory[8..25].to_vec())
+    });
+}
+
+/// A ring of provided buffers, filled once.
+struct Buffers {
+    entries: pooled_vec::AlignedBuf,
+    memory: Vec<u8>,
+    each: usize,
+}
+
+impl Buffers {
+    fn new(count: u16, each: usize) -> Self {
+        let mut this = Self {
+            entries: pooled_vec::AlignedBuf::new(usize::from(count) * 16).unwrap(),
+            memory: vec![0; usize::from(count) * each],
+            each,
+        };
+        for id in 0..count {
+            let at = usize::from(id) * 16;
+            let addr = this.memory.as_ptr() as u64 + (usize::from(id) * each) as u64;
+            this.entries[at..at + 8].copy_from_slice(&addr.to_ne_bytes());
+            this.entries[at + 8..at + 12].copy_from_slice(&(each as u32).to_ne_bytes());
+            this.entries[at + 12..at + 14].copy_from_slice(&id.to_ne_bytes());
+        }
+        this.set_tail(count);
+        this
+    }
+
+    fn set_tail(&mut self, tail: u16) {
+        self.entries[14..16].copy_from_slice(&tail.to_ne_bytes());
+    }
+
+    fn register(&self, rig: &mut Rig, group: u16, flags: u16) -> std::io::Result<()> {
+        let start = self.entries.as_non_null().as_ptr() as u64;
+        let count = (self.memory.len() / self.each) as u16;
+        // SAFETY: the entries outlive the rig: each scenario drops its ring of buffers after its last completion, and
+        // nothing is in flight then.
+        unsafe { rig.carrier.register_buf_ring(start, count, group, flags) }
+    }
+
+    /// The bytes that a completion brought.
+    fn bytes(&self, (_, moved, flags): (u64, i32, u32)) -> Vec<u8> {
+        let id = (flags >> 16) as usize;
+        self.memory[id * self.each..][..moved as usize].to_vec()
+    }
+}
+
+#[test]
+fn d7_series_of_receives_picks_buffers_ends_without_them_and_goes_on_anew() {
+    agree(|rig| {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let mut buffers = Buffers::new(2, 16);
+        buffers.register(rig, 3, 0).unwrap();
+        let receive = Sqe {
+            flags: abi::SQE_BUFFER_SELECT,
+            ioprio: abi::RECV_MULTISHOT,
+            buf_index: 3,
+            ..entry(code::RECV, near.as_raw_fd(), 1)
+        };
+        rig.send(&[receive]);
+        far.write_all(b"one").unwrap();
+        let first = rig.collect(1);
+        let one = buffers.bytes(first[0]);
+        far.write_all(b"two").unwrap();
+        let second = rig.collect(1);
+        far.write_all(b"three").unwrap();
+        let out = rig.collect(1);
+        let at_once = rig.all(&[receive], 1);
+        // Both buffers are provided again.
+        buffers.set_tail(4);
+        rig.send(&[receive]);
+        let third = rig.collect(1);
+        let three = buffers.bytes(third[0]);
+        drop(far);
+        let end = rig.collect(1);
+        let nowhere = rig.all(
+            &[Sqe {
+                buf_index: 9,
+                ..receive
+            }],
+            1,
+        );
+        (first, second, out, at_once, third, end, nowhere, one, three)
+    });
+}
+
+#[test]
+fn d7_buffers_in_pieces_are_filled_one_after_the_other() {
+    agree(|rig| {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let buffers = Buffers::new(2, 8);
+        if let Err(refused) = buffers.register(rig, 0, abi::BUF_RING_INCREMENTAL) {
+            eprintln!("not compared: {refused}");
+            return vec![];
+        }
+        let receive = Sqe {
+            flags: abi::SQE_BUFFER_SELECT,
+            ioprio: abi::RECV_MULTISHOT,
+            buf_index: 0,
+            ..entry(code::RECV, near.as_raw_fd(), 1)
+        };
+        rig.send(&[receive]);
+        let mut told = Vec::new();
+        for piece in [&b"abc"[..], b"de", b"fgh", b"next"] {
+            far.write_all(piece).unwrap();
+            told.extend(rig.collect(1));
+        }
+        assert_eq!(&buffers.memory, b"abcdefghnext\0\0\0\0");
+        drop(far);
+        told.extend(rig.collect(1));
+        told
+    });
+}
+
+#[test]
+fn d7_series_of_reads_of_a_pipe_picks_buffers_and_refuses_a_file() {
+    agree(|rig| {
+        let (from, to) = pipe();
+        let mut to = File::from(to);
+        let buffers = Buffers::new(4, 8);
+        buffers.register(rig, 0, 0).unwrap();
+        let series = |fd, user_data| Sqe {
+            flags: abi::SQE_BUFFER_SELECT,
+            off: u64::MAX,
+            buf_index: 0,
+            ..entry(code::READ_MULTISHOT, fd, user_data)
+        };
+        rig.send(&[series(from.as_raw_fd(), 1)]);
+        to.write_all(b"ab").unwrap();
+        let first = rig.collect(1);
+        to.write_all(b"cd").unwrap();
+        let second = rig.collect(1);
+        let bytes = (buffers.bytes(first[0]), buffers.bytes(second[0]));
+        let cancelled = rig.all(&[cancel(1, 0, -1, 9)], 2);
+        let content = file(b"no stream");
+        let refused = rig.all(&[series(content.as_raw_fd(), 2)], 1);
+        (first, second, bytes, cancelled, refused)
+    });
+}
+
+#[test]
+fn e2_any_slot_is_handed_out_until_none_is_left() {
+    agree(|rig| {
+        if let Err(refused) = rig.carrier.direct_slots() {
+            eprintln!("not compared: {refused}");
+            return vec![];
+        }
+        let path = CString::new("/proc/self/exe").unwrap();
+        let open = Sqe {
+            addr: path.as_ptr() as u64,
+            file_index: abi::FILE_INDEX_ALLOC,
+            ..entry(code::OPENAT, libc::AT_FDCWD, 1)
+        };
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            told.extend(rig.all(&[open], 1));
+        }
+        let slot = told[0].1 as u32;
+        let close = Sqe {
+            file_index: slot + 1,
+            ..entry(code::CLOSE, 0, 2)
+        };
+        told.extend(rig.all(&[close], 1));
+        told.extend(rig.all(&[open], 1));
+        let mut magic = [0u8; 4];
+        told.extend(rig.all(
+            &[linked(read(slot as i32, &mut magic, 0, 3), abi::SQE_FIXED_FILE)],
+            1,
+        ));
+        assert_eq!(&magic, b"\x7fELF");
+        told
+    });
+}
+
+#[test]
+fn b9_series_of_accepts_brings_a_descriptor_each() {
+    agree(|rig| {
+        for blocks in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(!blocks).unwrap();
+            let accept = Sqe {
+                ioprio: abi::ACCEPT_MULTISHOT,
+                ..entry(code::ACCEPT, listener.as_raw_fd(), 1)
+            };
+            rig.send(&[accept]);
+            for _ in 0..3 {
+                let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let came = rig.collect(1)[0];
+                assert!(came.1 >= 0 && came.2 == abi::CQE_MORE, "{came:?}");
+                // SAFETY: the operation just brought it.
+                let mut server = unsafe { TcpStream::from_raw_fd(came.1) };
+                server.write_all(b"hi").unwrap();
+                client.read_exact(&mut [0; 2]).unwrap();
+            }
+            assert_eq!(
+                rig.all(&[cancel(1, 0, -1, 2)], 2),
+                [(1, -libc::ECANCELED, 0), (2, 0, 0)]
+            );
+        }
+    });
+}
+
+#[test]
+fn b9_full_queue_of_a_unix_listener_is_waited_for() {
+    agree(|rig| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        // SAFETY: no memory.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let _fills = UnixStream::connect(&path).unwrap();
+        // SAFETY: makes a descriptor.
+        let late = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)) };
+        // SAFETY: plain numbers.
+        let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        address.sun_family = libc::AF_UNIX as u16;
+        for (to, from) in address.sun_path.iter_mut().zip(path.to_str().unwrap().bytes()) {
+            *to = from as _;
+        }
+        let connect = Sqe {
+            addr: (&raw const address) as u64,
+            off: size_of_val(&address) as u64,
+            ..entry(code::CONNECT, late.as_raw_fd(), 1)
+        };
+        rig.send(&[connect]);
+        rig.nothing();
+        listener.accept().unwrap();
+        rig.collect(1)
+    });
+}
+
+#[test]
+fn d7_child_is_waited_for_and_the_wait_called_off() {
+    agree(|rig| {
+        let child = || {
+            std::process::Command::new("cat")
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let mut waited = child();
+        // SAFETY: plain numbers.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let wait = |pid: u32, info: &mut libc::siginfo_t, user_data| Sqe {
+            len: libc::P_PID,
+            off: std::ptr::from_mut(info) as u64,
+            file_index: libc::WEXITED as u32,
+            ..entry(code::WAITID, pid as i32, user_data)
+        };
+        rig.send(&[wait(waited.id(), &mut info, 1)]);
+        rig.nothing();
+        let called_off = rig.all(&[cancel(1, 0, -1, 2)], 2);
+        // Some kernels count what they cancelled here.
+        let called_off = (called_off[0], called_off[1].1 >= 0);
+        rig.send(&[wait(waited.id(), &mut info, 3)]);
+        drop(waited.stdin.take());
+        let ended = rig.collect(1);
+        // SAFETY: filled in by the completed wait.
+        let told = unsafe { info.si_pid() } == waited.id() as i32;
+        let nobody = rig.all(&[wait(waited.id(), &mut info, 4)], 1);
+        (called_off, ended, told, nobody)
     });
 }

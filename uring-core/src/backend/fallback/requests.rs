@@ -63,6 +63,8 @@ pub(super) struct Request {
     pub(super) limit: Option<u32>,
     /// Bytes moved so far by an operation that goes on; for a connection, 1 once it was asked for.
     pub(super) moved: u32,
+    /// A series that has given something already.
+    pub(super) goes_on: bool,
     pub(super) picked: Option<Picked>,
 }
 
@@ -95,6 +97,7 @@ impl Requests {
             next: None,
             limit: None,
             moved: 0,
+            goes_on: false,
             picked: None,
         };
         match self.slots.get_mut(slot as usize) {
@@ -122,6 +125,7 @@ impl Requests {
             next: None,
             limit: None,
             moved: 0,
+            goes_on: false,
             picked: None,
         };
         let request = std::mem::replace(place, empty);

@@ -1,6 +1,6 @@
 //! What a kernel would keep registered for a ring: files, buffers, rings of provided buffers.
 
-use crate::sys::abi::CQE_BUFFER;
+use crate::sys::abi;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -23,17 +23,33 @@ pub(super) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
 #[derive(Debug)]
 pub(super) struct Files {
     slots: Box<[Option<Arc<OwnedFd>>]>,
+    /// Slots from here on are handed out to whoever asks for any.
+    direct: u32,
 }
 
 impl Files {
-    pub(super) fn new(slots: u32) -> Self {
+    /// Makes room for `files` that are put where the caller says, and `direct` more that are not.
+    pub(super) fn new(files: u32, direct: u32) -> Self {
         Self {
-            slots: (0..slots).map(|_| None).collect(),
+            slots: (0..files.saturating_add(direct)).map(|_| None).collect(),
+            direct: files,
         }
     }
 
-    pub(super) fn len(&self) -> u32 {
-        self.slots.len() as u32
+    /// Slots for the caller to fill.
+    pub(super) fn callers(&self) -> u32 {
+        self.direct
+    }
+
+    /// Slots that are handed out.
+    pub(super) fn handed_out(&self) -> std::ops::Range<u32> {
+        self.direct..self.slots.len() as u32
+    }
+
+    /// Finds a free slot to hand out.
+    pub(super) fn vacancy(&self) -> Option<u32> {
+        self.handed_out()
+            .find(|&slot| self.slots[slot as usize].is_none())
     }
 
     pub(super) fn get(&self, slot: i32) -> Option<Arc<OwnedFd>> {
@@ -72,13 +88,6 @@ pub(super) struct Picked {
     id: u16,
 }
 
-impl Picked {
-    /// The flags that name it in a completion.
-    pub(super) fn flags(self) -> u32 {
-        CQE_BUFFER | u32::from(self.id) << 16
-    }
-}
-
 /// The consumer's end of a ring of provided buffers, read by the kernel's layout: entries of 16 bytes (address, length,
 /// identifier), and the producer's tail in the reserved field of the first.
 #[derive(Debug)]
@@ -86,8 +95,10 @@ pub(super) struct Group {
     ring: *const u8,
     mask: u16,
     head: u16,
-    /// Picked, and not used after all.
+    /// Picked, and not used after all, or not wholly.
     spare: Vec<Picked>,
+    /// A buffer is filled bit by bit before the next one is begun.
+    incremental: bool,
 }
 
 // SAFETY: whoever registered the ring keeps its entries where they are until the carrier is gone, whichever thread that
@@ -129,8 +140,9 @@ pub(super) struct Groups(HashMap<u16, Group>);
 impl Groups {
     /// # Safety
     /// `ring` names `entries` entries that stay valid until the carrier is gone.
-    pub(super) unsafe fn add(&mut self, ring: u64, entries: u16, group: u16) -> io::Result<()> {
-        if !entries.is_power_of_two() || !ring.is_multiple_of(ENTRY_BYTES as u64) {
+    pub(super) unsafe fn add(&mut self, ring: u64, entries: u16, group: u16, flags: u16) -> io::Result<()> {
+        let unknown = flags & !abi::BUF_RING_INCREMENTAL != 0;
+        if unknown || !entries.is_power_of_two() || !ring.is_multiple_of(ENTRY_BYTES as u64) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         if self.0.contains_key(&group) {
@@ -141,6 +153,7 @@ impl Groups {
             mask: entries - 1,
             head: 0,
             spare: Vec::new(),
+            incremental: flags & abi::BUF_RING_INCREMENTAL != 0,
         };
         self.0.insert(group, made);
         Ok(())
@@ -158,10 +171,25 @@ impl Groups {
         group.pick().ok_or(libc::ENOBUFS)
     }
 
-    /// Takes back what was picked and not used.
-    pub(super) fn give_back(&mut self, group: u16, picked: Picked) {
-        if let Some(group) = self.0.get_mut(&group) {
-            group.spare.push(picked);
+    /// Says how much of a picked buffer was used, and gives the flags that name it in a completion: none where it was
+    /// not used at all, for then it is picked again.
+    pub(super) fn used(&mut self, group: u16, picked: Picked, bytes: u32) -> u32 {
+        let Some(group) = self.0.get_mut(&group) else {
+            return 0;
+        };
+        let left = Picked {
+            addr: picked.addr + u64::from(bytes),
+            len: picked.len.saturating_sub(bytes),
+            id: picked.id,
+        };
+        let again = bytes == 0 || group.incremental && left.len > 0;
+        if again {
+            group.spare.push(left);
+        }
+        match (bytes, again) {
+            (0, _) => 0,
+            (_, true) => abi::CQE_BUFFER | abi::CQE_BUF_MORE | u32::from(picked.id) << 16,
+            (_, false) => abi::CQE_BUFFER | u32::from(picked.id) << 16,
         }
     }
 }
