@@ -377,6 +377,7 @@ fn a_run_prints_figures_writes_results_and_is_silent_in_a_pipe() {
         "Throughput over time",
         "p99 latency over time",
         "Reads in flight over time",
+        "Latency histogram",
         "Latency distribution",
     ] {
         assert!(html.contains(title));

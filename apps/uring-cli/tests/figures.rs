@@ -140,6 +140,30 @@ fn the_latency_plot_rises_to_all_reads() {
 }
 
 #[test]
+fn the_latency_histogram_holds_every_read_under_its_bars() {
+    let Some(_alone) = alone() else { return };
+    let results = results(16);
+    let page = page(&results).to_json();
+    let plots = page["parts"].as_array().unwrap().iter().map(|part| &part["plot"]);
+    let series: Vec<_> = plots
+        .filter(|plot| plot["title"] == "Latency histogram")
+        .flat_map(|plot| plot["series"].as_array().unwrap())
+        .collect();
+    assert_eq!(series.len(), results.rows.len());
+    for (series, row) in series.iter().zip(&results.rows) {
+        let points: Vec<[f64; 2]> = serde_json::from_value(series["points"].clone()).unwrap();
+        let area: f64 = points
+            .windows(2)
+            .map(|pair| pair[0][1] * (pair[1][0] / pair[0][0]).log2())
+            .sum();
+        assert!((area - 100.0).abs() < 1e-6, "{area} % under {points:?}");
+        // The bar of the median lies between edges around it.
+        let median_us = row.quantiles_us()[0];
+        assert!(points[0][0] <= median_us && median_us <= points.last().unwrap()[0]);
+    }
+}
+
+#[test]
 fn depth_is_what_the_published_settings_say() {
     let Some(_alone) = alone() else { return };
     let ring = |depth| {

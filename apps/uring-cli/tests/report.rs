@@ -142,6 +142,14 @@ fn series_differ_without_colour_and_plots_speak() {
 }
 
 #[test]
+fn a_line_is_no_area_where_the_pages_style_does_not_reach() {
+    let (elements, _) = parse(&page().to_html());
+    let mut paths = elements.iter().filter(|(name, _)| name == "path").peekable();
+    assert!(paths.peek().is_some());
+    assert!(paths.all(|(_, a)| a.contains("fill=\"none\"") && a.contains("stroke=\"#")));
+}
+
+#[test]
 fn numbers_stand_to_the_right() {
     let (elements, _) = parse(&page().to_html());
     let numeric = elements

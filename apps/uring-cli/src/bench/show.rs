@@ -5,9 +5,10 @@ use super::figures::{Figures, Lane, Phase};
 use super::run::PREADS_MAX;
 use super::{Results, Sample};
 use crate::report::{Axis, Page, Plot, Series, Style, Table};
+use seqstats::HistogramSnapshot;
 use serde_json::{Value, json};
 use std::fmt::Write;
-use uring_core::Limits;
+use uring_core::{LATENCY_BUCKETS, Limits};
 
 /// The results for a terminal or a pipe.
 pub fn text(results: &Results) -> String {
@@ -158,26 +159,67 @@ pub fn page(results: &Results) -> Page {
         page.plot(over_time("Reads in flight over time, estimated", "reads", |s| {
             s.in_flight
         }));
-        let axis = Axis::new("latency, microseconds").logarithmic();
-        let mut plot = Plot::new(
+        page.plot(latencies(
+            &rows,
+            "Latency histogram",
+            "% of reads per doubling of latency",
+            histogram,
+        ));
+        page.plot(latencies(
+            &rows,
             "Latency distribution",
-            axis,
-            // Cumulative: buckets are of unlike widths on this axis, and the share of each alone would be a saw.
-            Axis::new("share of reads that took at most so long, %").from_zero(),
-        );
-        plot.style(Style::Steps);
-        for row in &rows {
-            let all = row.latency_ns.count().max(1) as f64;
-            let mut so_far = 0;
-            let points = row.latency_ns.filled().map(|(ns, count)| {
-                so_far += count;
-                (ns as f64 / 1e3, so_far as f64 * 100.0 / all)
-            });
-            plot.add(Series::new(row.name(), points.collect()));
-        }
-        page.plot(plot);
+            "share of reads that took at most so long, %",
+            distribution,
+        ));
     }
     page
+}
+
+type Latencies = HistogramSnapshot<LATENCY_BUCKETS>;
+
+fn latencies(rows: &[&Figures], title: &str, share: &str, of: fn(&Latencies) -> Vec<(f64, f64)>) -> Plot {
+    let axis = Axis::new("latency, microseconds").logarithmic();
+    let mut plot = Plot::new(title, axis, Axis::new(share).from_zero());
+    plot.style(Style::Steps);
+    for row in rows {
+        plot.add(Series::new(row.name(), of(&row.latency_ns)));
+    }
+    plot
+}
+
+/// How many reads took how long: four bars an octave, whose ends are ends of buckets. The bars of an octave are of unlike
+/// widths on a logarithmic axis, so each is as high as its share divided by its width.
+fn histogram(latency_ns: &Latencies) -> Vec<(f64, f64)> {
+    let all = latency_ns.count().max(1) as f64;
+    let edges = (3..63).flat_map(|octave| (4..8).map(move |quarter| quarter << (octave - 2)));
+    let edges: Vec<u64> = edges.collect();
+    let mut bars = Vec::new();
+    let mut below = latency_ns.count_at_most(edges[0] - 1);
+    for pair in edges.windows(2) {
+        let until = latency_ns.count_at_most(pair[1] - 1);
+        let octaves = (pair[1] as f64 / pair[0] as f64).log2();
+        let share = (until - below) as f64 * 100.0 / all;
+        bars.push((pair[0] as f64 / 1e3, share / octaves));
+        below = until;
+    }
+    // From the last empty bar before the reads to the first behind them.
+    let filled = |bar: &(f64, f64)| bar.1 > 0.0;
+    let Some(first) = bars.iter().position(filled) else {
+        return Vec::new();
+    };
+    let last = bars.iter().rposition(filled).unwrap_or(first);
+    bars[first.saturating_sub(1)..(last + 2).min(bars.len())].to_vec()
+}
+
+/// How many reads took at most so long.
+fn distribution(latency_ns: &Latencies) -> Vec<(f64, f64)> {
+    let all = latency_ns.count().max(1) as f64;
+    let mut so_far = 0;
+    let points = latency_ns.filled().map(|(ns, count)| {
+        so_far += count;
+        (ns as f64 / 1e3, so_far as f64 * 100.0 / all)
+    });
+    points.collect()
 }
 
 fn table(results: &Results) -> Table {

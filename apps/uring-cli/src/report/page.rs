@@ -190,5 +190,4 @@ th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left}\
 th.n,td.n{text-align:right;font-variant-numeric:tabular-nums}\
 figure{margin:1.5rem 0}figcaption{font-weight:600}\
 svg{width:100%;height:auto}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
-svg .grid{stroke:var(--line);stroke-width:1}svg .soft{fill:var(--soft)}\
-svg .s{fill:none;stroke-width:2;stroke-linejoin:round}";
+svg .grid{stroke:var(--line)}svg .soft{fill:var(--soft)}";

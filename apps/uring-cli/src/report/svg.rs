@@ -8,7 +8,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 60.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 24.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 44.0;
 
@@ -67,7 +67,7 @@ fn grid(plot: &Plot, x: &Scale, y: &Scale, out: &mut String) {
         let (label, below) = (short(tick), at + 4.0);
         let _ = write!(
             out,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+            "<line class=\"grid\" stroke=\"#ddd\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
              <text class=\"soft\" x=\"{}\" y=\"{below:.1}\" text-anchor=\"end\">{label}</text>",
             LEFT - 6.0
         );
@@ -77,7 +77,7 @@ fn grid(plot: &Plot, x: &Scale, y: &Scale, out: &mut String) {
         let (label, end) = (short(tick), bottom + 4.0);
         let _ = write!(
             out,
-            "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{bottom}\" y2=\"{end}\"/>\
+            "<line class=\"grid\" stroke=\"#ddd\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{bottom}\" y2=\"{end}\"/>\
              <text class=\"soft\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
             bottom + 17.0
         );
@@ -112,7 +112,7 @@ fn line(series: &Series, number: usize, style: Style, x: &Scale, y: &Scale, out:
         let (colour, dash) = (COLOURS[number % 6], DASHES[number % 6]);
         let _ = write!(
             out,
-            "<path class=\"s\" stroke=\"{colour}\" stroke-dasharray=\"{dash}\" d=\"{path}\"><title>{}</title></path>",
+            "<path fill=\"none\" stroke-width=\"2\" stroke-linejoin=\"round\" stroke=\"{colour}\" stroke-dasharray=\"{dash}\" d=\"{path}\"><title>{}</title></path>",
             escape(&series.name)
         );
     }
@@ -123,7 +123,7 @@ fn legend(plot: &Plot, out: &mut String) {
     let widths: Vec<f64> = plot
         .series
         .iter()
-        .map(|s| 44.0 + 7.0 * s.name.chars().count() as f64)
+        .map(|s| 48.0 + 7.5 * s.name.chars().count() as f64)
         .collect();
     let mut at = (WIDTH - RIGHT - widths.iter().sum::<f64>()).max(LEFT + 120.0);
     for (number, (series, width)) in plot.series.iter().zip(widths).enumerate() {
