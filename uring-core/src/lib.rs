@@ -2,6 +2,7 @@
 
 pub mod adapt;
 mod backend;
+pub mod batch;
 pub mod buffer;
 pub mod engine;
 mod error;

@@ -7,11 +7,11 @@ use crate::error::Rejected;
 use std::marker::PhantomData;
 
 /// The two vtables of a closure `F` that follows an `O`.
-struct Once<O, F>(PhantomData<(O, F)>);
+pub(super) struct Once<O, F>(PhantomData<(O, F)>);
 struct Each<O, F>(PhantomData<(O, F)>);
 
 impl<O: Operation, F: FnOnce(O::Output) + 'static> Once<O, F> {
-    const VTABLE: &'static ContVtable = &ContVtable {
+    pub(super) const VTABLE: &'static ContVtable = &ContVtable {
         run: Self::run,
         more: Self::more,
         drop: drop_closure::<F>,

@@ -4,12 +4,13 @@
 //! state is in use would panic, never alias. So no closure, waker or destructor of the caller runs while it is borrowed,
 //! with one exception: a buffer's own `IoBuf` methods, called on admission.
 
+use super::cancel::Early;
 use super::ledger::Ledger;
 use super::operation::{ContVtable, Erased, OpVtable, Operation, Outcome};
 use super::options::Options;
 use super::registry::Registry;
 use super::stats::{Publisher, StatsHandle};
-use super::table::{CANCEL_WANTED, FIXED, Hot, List, OpId, State, Style, Table};
+use super::table::{FIXED, List, OpId, State, Style, Table};
 use super::token::Token;
 use super::waiting::Waiting;
 use crate::backend::{Backend, LOT};
@@ -20,13 +21,12 @@ use crate::sys::ladder::RingInfo;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 use sync_base::atomic::{AtomicU32, Ordering};
 use sync_base::sync::Arc;
 
-/// The slot number of submissions that are nobody's: cancellations and linked timeouts. Their completions only give
-/// credit back.
+/// The slot number of submissions that are nobody's, linked timeouts. Their completions only give credit back.
 pub(crate) const AUXILIARY: u32 = u32::MAX;
 
 /// What `Ring` and `LocalRing` share: every operation is a method of this type.
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) dispatch: List,
     /// Operations in flight whose cancellation has not been submitted.
     pub(crate) cancels: List,
+    /// Cancellations that came before what they were meant for.
+    pub(crate) early: Early,
     /// Completions that are not the last of their operation, to be seen to, oldest first.
     pub(crate) shots: VecDeque<(u32, u32, Outcome)>,
     /// Completions that may still come, one of each submission: never more than the completion queue holds.
@@ -105,6 +107,7 @@ impl Core {
                 ready: List::new(),
                 dispatch: List::new(),
                 cancels: List::new(),
+                early: Early::default(),
                 shots: VecDeque::new(),
                 credits_used: 0,
                 credits,
@@ -230,40 +233,11 @@ impl Core {
             drop(inner);
             return Err((op, cont.map(|c| c.value), Error::of(ErrorKind::Unsupported)));
         }
-        let slot = match inner.room_for(O::ENTRIES) {
-            Ok(slot) => slot,
-            Err(error) => {
-                drop(inner);
-                return Err((op, cont.map(|c| c.value), error));
-            }
-        };
-        let at = inner.table.op_at(slot).cast::<O>();
-        // SAFETY: T1: the slot is free, so nothing lies there; it is large and aligned enough (asserted above).
-        unsafe { at.write(op) };
-        // From here to `claim` a panic in a buffer's own code leaks the operation and nothing worse: the slot is free.
-        // SAFETY: just written, and nobody else has a pointer to it.
-        let op = unsafe { &mut *at };
-        let mut entry = op.entry();
-        if !vtable.multishot {
-            entry.only_once();
+        if let Err(error) = inner.room_for(1, O::ENTRIES) {
+            drop(inner);
+            return Err((op, cont.map(|c| c.value), error));
         }
-        let linked = if O::ENTRIES > 1 { op.linked() } else { None };
-        if let Some(cont) = cont {
-            let cont_at = inner.table.cont_at(slot).cast::<F>();
-            // SAFETY: as for the operation.
-            unsafe { cont_at.write(cont.value) };
-            inner.table.hot(slot).cont = Some(cont.vtable);
-        }
-        inner.table.claim(slot);
-        let id = OpId {
-            slot,
-            generation: inner.table.generation(slot),
-            ring: self.id,
-        };
-        entry.user_data = id.user_data();
-        inner.describe(slot, style, vtable, &entry);
-        inner.submit(&entry, linked);
-        Ok(id)
+        Ok(inner.place(self.id, op, style, vtable, cont, 0))
     }
 
     /// Takes an operation in whose completion is reaped by hand. The base of the other styles: allocates nothing.
@@ -278,57 +252,6 @@ impl Core {
             Ok(id) => Ok(Token { id, op: PhantomData }),
             Err((op, _, error)) => Err(Rejected { op, error }),
         }
-    }
-
-    /// Asks that an operation be cancelled, whatever its style. It still completes, as a rule with
-    /// [`ErrorKind::Cancelled`], and gives back what it owns that way.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Stale`] when it completed already.
-    pub fn cancel(&self, id: impl Into<OpId>) -> Result<(), Error> {
-        self.check()?;
-        let id = id.into();
-        let mut inner = self.state.borrow_mut();
-        if !inner.is_live(self.id, id) || inner.table.hot(id.slot).state != State::InFlight {
-            return Err(Error::of(ErrorKind::Stale));
-        }
-        inner.want_cancel(id.slot);
-        drop(inner);
-        self.nudge();
-        Ok(())
-    }
-
-    /// Asks that everything in flight on this descriptor be cancelled; returns how many operations that is.
-    ///
-    /// # Errors
-    /// Only in a forked child.
-    pub fn cancel_fd(&self, fd: BorrowedFd<'_>) -> Result<usize, Error> {
-        let number = fd.as_raw_fd();
-        self.cancel_where(|hot| hot.fd == number && hot.flags & FIXED == 0)
-    }
-
-    /// Asks that everything in flight be cancelled; returns how many operations that is.
-    ///
-    /// # Errors
-    /// Only in a forked child.
-    pub fn cancel_all(&self) -> Result<usize, Error> {
-        self.cancel_where(|_| true)
-    }
-
-    fn cancel_where(&self, wanted: impl Fn(&Hot) -> bool) -> Result<usize, Error> {
-        self.check()?;
-        let mut inner = self.state.borrow_mut();
-        let mut count = 0;
-        for slot in inner.table.occupied() {
-            let hot = inner.table.hot(slot);
-            if hot.state == State::InFlight && wanted(hot) {
-                inner.want_cancel(slot);
-                count += 1;
-            }
-        }
-        drop(inner);
-        self.nudge();
-        Ok(count)
     }
 
     /// Lets go of an operation: it is cancelled, and what it owns is dropped on its last completion.
@@ -373,23 +296,66 @@ impl Inner {
             .expect("the carrier is there until the ring is dropped")
     }
 
-    /// Finds a free slot, credit for the completions, and room for the entries beside the reserve.
+    /// Sees that there are free slots, credit for the completions, and room for the entries beside the reserve.
     #[inline]
-    fn room_for(&mut self, entries: u32) -> Result<u32, Error> {
+    pub(super) fn room_for(&mut self, slots: u32, entries: u32) -> Result<(), Error> {
         if self.closing {
             return Err(Error::of(ErrorKind::Closed));
         }
-        let slot = self.table.peek();
-        let Some(slot) = slot.filter(|_| self.credits_used + entries <= self.credits) else {
+        let free = self.table.capacity() - self.table.in_use();
+        if free < slots || self.credits_used + entries > self.credits {
             self.stats.counts.refused += 1;
             return Err(Error::of(ErrorKind::WouldBlock));
-        };
+        }
         let need = entries + self.reserve;
         if self.backend_mut().space(false) < need && !self.make_space(need) {
             self.stats.counts.refused += 1;
             return Err(Error::of(ErrorKind::WouldBlock));
         }
-        Ok(slot)
+        Ok(())
+    }
+
+    /// Puts an operation and its continuation into a free slot and queues its entry; [`room_for`](Self::room_for) made sure
+    /// of both. `flags` go into the entry.
+    #[inline]
+    pub(super) fn place<O: Operation, F>(
+        &mut self,
+        ring: u32,
+        op: O,
+        style: Style,
+        vtable: &'static OpVtable,
+        cont: Option<Continuation<F>>,
+        flags: u8,
+    ) -> OpId {
+        let slot = self.table.peek().expect("room was checked");
+        let at = self.table.op_at(slot).cast::<O>();
+        // SAFETY: T1: the slot is free, so nothing lies there; it is large and aligned enough (asserted on admission).
+        unsafe { at.write(op) };
+        // From here to `claim` a panic in a buffer's own code leaks the operation and nothing worse: the slot is free.
+        // SAFETY: just written, and nobody else has a pointer to it.
+        let op = unsafe { &mut *at };
+        let mut entry = op.entry();
+        if !vtable.multishot {
+            entry.only_once();
+        }
+        entry.flags |= flags;
+        let linked = if O::ENTRIES > 1 { op.linked() } else { None };
+        if let Some(cont) = cont {
+            let cont_at = self.table.cont_at(slot).cast::<F>();
+            // SAFETY: as for the operation.
+            unsafe { cont_at.write(cont.value) };
+            self.table.hot(slot).cont = Some(cont.vtable);
+        }
+        self.table.claim(slot);
+        let id = OpId {
+            slot,
+            generation: self.table.generation(slot),
+            ring,
+        };
+        entry.user_data = id.user_data();
+        self.describe(slot, style, vtable, &entry);
+        self.submit(&entry, linked);
+        id
     }
 
     /// A full queue submits.
@@ -446,15 +412,5 @@ impl Inner {
     #[inline]
     pub(crate) fn is_live(&self, ring: u32, id: OpId) -> bool {
         id.ring == ring && self.table.holds(id.slot, id.generation)
-    }
-
-    /// Puts an operation in flight on the list of those to cancel.
-    pub(crate) fn want_cancel(&mut self, slot: u32) {
-        let hot = self.table.hot(slot);
-        debug_assert_eq!(hot.state, State::InFlight);
-        if hot.flags & CANCEL_WANTED == 0 {
-            hot.flags |= CANCEL_WANTED;
-            self.cancels.push_back(&mut self.table, slot);
-        }
     }
 }

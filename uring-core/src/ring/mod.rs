@@ -4,6 +4,8 @@
 //! it. Both have the same operations, those of [`Core`].
 
 mod callback;
+mod cancel;
+mod chain;
 pub(crate) mod core;
 mod dispatch;
 mod future;

@@ -56,6 +56,8 @@ pub(crate) enum Style {
 pub(crate) const CANCEL_WANTED: u8 = 1 << 0;
 /// The result came, the buffer is still the kernel's (first half of a zero-copy send).
 pub(crate) const RESULT_SEEN: u8 = 1 << 1;
+/// Its cancellation was submitted at least once.
+pub(crate) const CANCEL_ASKED: u8 = 1 << 3;
 /// The descriptor is the index of a registered file.
 pub(crate) const FIXED: u8 = 1 << 2;
 

@@ -1,5 +1,6 @@
 //! One turn of the ring: pass submissions on, wait, sort what completed.
 
+use super::cancel::CANCELLATION;
 use super::core::{AUXILIARY, Core, Inner};
 use super::operation::Outcome;
 use super::registry::Leaving;
@@ -80,6 +81,7 @@ impl Inner {
             // First: what comes later is announced anew.
             self.backend_mut().hush();
         }
+        self.ask_again();
         self.queue_cancels();
         self.take_back();
         let mut done = self.collect();
@@ -121,31 +123,6 @@ impl Inner {
             .enter(want, timeout)
             .map(drop)
             .map_err(Error::from)
-    }
-
-    /// Turns wanted cancellations into submissions, as far as room and credit reach; the rest stays wanted.
-    pub(crate) fn queue_cancels(&mut self) {
-        while self.cancels.len() > 0 && self.credits_used < self.credits {
-            let refresh = self.backend_mut().space(false) == 0;
-            if self.backend_mut().space(refresh) == 0 {
-                return;
-            }
-            let Some(slot) = self.cancels.pop_front(&mut self.table) else {
-                return;
-            };
-            let generation = self.table.generation(slot);
-            let hot = self.table.hot(slot);
-            hot.flags &= !CANCEL_WANTED;
-            let entry = Sqe {
-                addr: (u64::from(generation) << 32) | u64::from(slot),
-                user_data: u64::from(AUXILIARY),
-                ..Sqe::new(code::ASYNC_CANCEL, -1)
-            };
-            let pushed = self.backend_mut().push(&entry);
-            debug_assert!(pushed, "room was checked");
-            self.credits_used += 1;
-            self.stats.counts.cancels += 1;
-        }
     }
 
     /// Tells the kernel what handles dropped since the last turn named, as far as room and credit reach.
@@ -236,8 +213,12 @@ impl Inner {
     #[inline]
     fn sort(&mut self, cqe: Cqe, now: u64) -> bool {
         let (slot, generation) = (cqe.user_data as u32, (cqe.user_data >> 32) as u32);
-        if slot == AUXILIARY {
+        if slot == AUXILIARY || slot == CANCELLATION {
             self.credits_used -= 1;
+            if slot == CANCELLATION && cqe.result == -libc::ENOENT {
+                // What stands in place of the generation is the slot that was meant.
+                self.cancel_found_nothing(generation);
+            }
             return false;
         }
         let outcome = Outcome {
@@ -289,6 +270,7 @@ impl Inner {
             self.cancels.unlink(&mut self.table, slot);
         }
         self.credits_used -= 1;
+        self.early.may_have_begun();
         self.stats.counts.completed += 1;
         self.stats.counts.failed += u64::from(result < 0);
         self.stats.latency(now.saturating_sub(started));

@@ -32,7 +32,7 @@ impl Core {
         }
     }
 
-    /// Names whom to wake when there may be room again. Allocates for the first of a turn.
+    /// Names whom to wake when there may be room again. Allocates for more at once than ever before.
     #[cold]
     pub(crate) fn wait_for_room(&self, waker: &Waker) {
         let waker = waker.clone();
@@ -58,8 +58,12 @@ impl Core {
     #[cold]
     fn wake_for_room(&self) {
         self.waiting.wants_room.set(false);
-        for waker in self.waiting.room.take() {
+        let mut room = self.waiting.room.take();
+        for waker in room.drain(..) {
             waker.wake();
         }
+        // The list is kept, unless a waker that ran here made a new one.
+        let newer = self.waiting.room.take();
+        self.waiting.room.set(if newer.is_empty() { room } else { newer });
     }
 }

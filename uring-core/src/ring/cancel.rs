@@ -1,0 +1,146 @@
+//! Cancelling: asked for by the caller, queued when there is room, and asked for again where it came too early.
+//!
+//! The kernel finds what it has begun. An operation linked behind another has begun only when the other is over, and that may
+//! be a moment after the completion of the other was seen: a cancellation in between finds nothing (`ENOENT`), and without more
+//! the operation would then run as long as it likes. So what was not found is asked for again, at most [`TRIES`] times after each
+//! completion, since each may be the one that it waited for.
+
+use super::core::{Core, Inner};
+use super::table::{CANCEL_ASKED, CANCEL_WANTED, FIXED, Hot, OpId, State};
+use crate::error::{Error, ErrorKind};
+use crate::sys::abi::{Sqe, code};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The slot number of cancellations; the slot that each is meant for stands where others have the generation.
+pub(crate) const CANCELLATION: u32 = u32::MAX - 1;
+
+/// How often, after a completion, the same cancellation is submitted. Two calls pass at most until the kernel has begun what
+/// was linked behind the completion: one that runs the work, and one whose submissions came before that work.
+const TRIES: u8 = 3;
+
+/// Cancellations that found nothing although their operation is in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    slots: Vec<u32>,
+    tries: u8,
+}
+
+impl Early {
+    /// Something completed, so that something linked behind it may have begun.
+    #[inline(always)]
+    pub(crate) fn may_have_begun(&mut self) {
+        self.tries = TRIES;
+    }
+}
+
+impl Core {
+    /// Asks that an operation be cancelled, whatever its style. It still completes, as a rule with
+    /// [`ErrorKind::Cancelled`], and gives back what it owns that way.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] when it completed already.
+    pub fn cancel(&self, id: impl Into<OpId>) -> Result<(), Error> {
+        self.check()?;
+        let id = id.into();
+        let mut inner = self.state.borrow_mut();
+        if !inner.is_live(self.id, id) || inner.table.hot(id.slot).state != State::InFlight {
+            return Err(Error::of(ErrorKind::Stale));
+        }
+        inner.want_cancel(id.slot);
+        drop(inner);
+        self.nudge();
+        Ok(())
+    }
+
+    /// Asks that everything in flight on this descriptor be cancelled; returns how many operations that is.
+    ///
+    /// # Errors
+    /// Only in a forked child.
+    pub fn cancel_fd(&self, fd: BorrowedFd<'_>) -> Result<usize, Error> {
+        let number = fd.as_raw_fd();
+        self.cancel_where(|hot| hot.fd == number && hot.flags & FIXED == 0)
+    }
+
+    /// Asks that everything in flight be cancelled; returns how many operations that is.
+    ///
+    /// # Errors
+    /// Only in a forked child.
+    pub fn cancel_all(&self) -> Result<usize, Error> {
+        self.cancel_where(|_| true)
+    }
+
+    fn cancel_where(&self, wanted: impl Fn(&Hot) -> bool) -> Result<usize, Error> {
+        self.check()?;
+        let mut inner = self.state.borrow_mut();
+        let mut count = 0;
+        for slot in inner.table.occupied() {
+            let hot = inner.table.hot(slot);
+            if hot.state == State::InFlight && wanted(hot) {
+                inner.want_cancel(slot);
+                count += 1;
+            }
+        }
+        drop(inner);
+        self.nudge();
+        Ok(count)
+    }
+}
+
+impl Inner {
+    /// Puts an operation in flight on the list of those to cancel.
+    pub(crate) fn want_cancel(&mut self, slot: u32) {
+        let hot = self.table.hot(slot);
+        debug_assert_eq!(hot.state, State::InFlight);
+        if hot.flags & CANCEL_WANTED == 0 {
+            hot.flags |= CANCEL_WANTED;
+            self.cancels.push_back(&mut self.table, slot);
+        }
+    }
+
+    /// Turns wanted cancellations into submissions, as far as room and credit reach; the rest stays wanted.
+    pub(crate) fn queue_cancels(&mut self) {
+        while self.cancels.len() > 0 && self.credits_used < self.credits {
+            let refresh = self.backend_mut().space(false) == 0;
+            if self.backend_mut().space(refresh) == 0 {
+                return;
+            }
+            let Some(slot) = self.cancels.pop_front(&mut self.table) else {
+                return;
+            };
+            let generation = self.table.generation(slot);
+            let hot = self.table.hot(slot);
+            hot.flags = (hot.flags & !CANCEL_WANTED) | CANCEL_ASKED;
+            let entry = Sqe {
+                addr: (u64::from(generation) << 32) | u64::from(slot),
+                user_data: (u64::from(slot) << 32) | u64::from(CANCELLATION),
+                ..Sqe::new(code::ASYNC_CANCEL, -1)
+            };
+            let pushed = self.backend_mut().push(&entry);
+            debug_assert!(pushed, "room was checked");
+            self.credits_used += 1;
+            self.stats.counts.cancels += 1;
+        }
+    }
+
+    /// A cancellation found nothing: of something linked that has not begun, or over already.
+    pub(crate) fn cancel_found_nothing(&mut self, slot: u32) {
+        if slot < self.table.capacity() && !self.early.slots.contains(&slot) {
+            self.early.slots.push(slot);
+        }
+    }
+
+    /// Asks again for the cancellations that came too early.
+    pub(crate) fn ask_again(&mut self) {
+        if self.early.slots.is_empty() || self.early.tries == 0 {
+            return;
+        }
+        self.early.tries -= 1;
+        for slot in std::mem::take(&mut self.early.slots) {
+            let hot = self.table.hot(slot);
+            // Another operation may have the slot by now; if it was to be cancelled too, once more does no harm.
+            if hot.state == State::InFlight && hot.flags & CANCEL_ASKED != 0 {
+                self.want_cancel(slot);
+            }
+        }
+    }
+}
