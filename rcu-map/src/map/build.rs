@@ -1,8 +1,8 @@
 //! Choices made when a map is built.
 
 use super::RcuMap;
+use super::hash::STRIPE_BITS_MAX;
 use super::shard::Shards;
-use super::word::SHARD_BITS_MAX;
 use std::hash::RandomState;
 use sync_base::Domain;
 
@@ -31,7 +31,7 @@ pub struct Builder<S = RandomState> {
 impl Builder<RandomState> {
     pub(super) fn new() -> Self {
         Self {
-            shard_bits: SHARD_BITS_MAX,
+            shard_bits: STRIPE_BITS_MAX,
             capacity: 0,
             hasher: RandomState::new(),
             domain: None,
@@ -55,7 +55,7 @@ impl<S> Builder<S> {
     /// When `shards` is zero or above 64.
     pub fn shards(mut self, shards: usize) -> Self {
         assert!(
-            (1..=1 << SHARD_BITS_MAX).contains(&shards),
+            (1..=1 << STRIPE_BITS_MAX).contains(&shards),
             "a map has 1 to 64 shards, not {shards}"
         );
         self.shard_bits = shards.next_power_of_two().trailing_zeros();

@@ -1,5 +1,6 @@
-//! A walk over every shard's table, a chunk of slots at a time.
+//! A walk over every table, a chunk of slots at a time.
 
+use super::directory::Directory;
 use super::node::Node;
 use super::shard::Shards;
 use super::table::{Chunk, Table};
@@ -8,19 +9,21 @@ use sync_base::Guard;
 
 /// Visits the entries of an [`RcuMap`](super::RcuMap) under a guard, in no order that means anything.
 ///
-/// Each shard is walked in the table that was current when the walk reached it: by T3 an entry that stays is met once.
+/// The directory is the one that was current when the walk began, and each table the one that it names when the walk
+/// gets there: an entry that stays is met once (D3, T3).
 ///
-/// A chunk of slots is gathered at once, without a branch on whether a slot is full: claim `map.iter`. The processor
+/// A chunk of slots is gathered at once, without a branch on whether a slot is taken: claim `map.iter`. The processor
 /// then sees the addresses of the nodes to come and overlaps their misses by itself: explicit prefetching of a chunk, on
 /// and off in alternating rounds of one run, gave 0.94 to 0.98 times the speed at 1,000 entries, 0.99 to 1.03 at 100,000
-/// and 0.95 to 1.01 at a million, and so is left out.
+/// and 0.95 to 1.01 at a million, and so is left out. `fold`, and what is built on it (`for_each`, `count`, `sum`, `all`
+/// in part), walks a chunk at a time, which costs less an entry than `next`.
 pub struct Iter<'g, K, V> {
-    shards: &'g Shards<K, V>,
-    table: Table<'g, Node<K, V>>,
-    /// The next slot of `table`.
-    slot: usize,
-    /// The shard after `table`'s.
-    shard: usize,
+    directory: &'g Directory<Node<K, V>>,
+    /// Where the entries of the table after `table` begin.
+    entry: usize,
+    table: Option<Table<'g, Node<K, V>>>,
+    /// The next line of `table`.
+    line: usize,
     /// Nodes met and not yet yielded.
     chunk: Chunk<Node<K, V>>,
 }
@@ -29,11 +32,11 @@ impl<'g, K, V> Iter<'g, K, V> {
     /// Begins a walk that the guard bounds.
     pub(super) fn new(shards: &'g Shards<K, V>, _guard: &'g Guard<'_>) -> Self {
         Self {
-            shards,
             // SAFETY: M1: the guard keeps the section open for `'g`.
-            table: unsafe { shards.table(0) },
-            slot: 0,
-            shard: 1,
+            directory: unsafe { shards.directory() },
+            entry: 0,
+            table: None,
+            line: 0,
             chunk: Chunk::new(),
         }
     }
@@ -58,16 +61,19 @@ impl<'g, K, V> Iter<'g, K, V> {
 
     /// Gathers the next chunk; false when there is none.
     fn refill(&mut self) -> bool {
-        while self.slot == self.table.len() {
-            if self.shard == self.shards.count() {
-                return false;
+        let table = match self.table {
+            Some(table) if self.line < table.len() => table,
+            _ => {
+                // SAFETY: M1: as in `new`: what the directory names is freed after the section.
+                let Some(table) = (unsafe { self.directory.step(&mut self.entry) }) else {
+                    return false;
+                };
+                self.table = Some(table);
+                self.line = 0;
+                table
             }
-            // SAFETY: M1: as in `new`.
-            self.table = unsafe { self.shards.table(self.shard) };
-            self.shard += 1;
-            self.slot = 0;
-        }
-        self.slot = self.table.gather(self.slot, &mut self.chunk);
+        };
+        self.line = table.gather(self.line, &mut self.chunk);
         true
     }
 }
@@ -79,6 +85,21 @@ impl<'g, K, V> Iterator for Iter<'g, K, V> {
     fn next(&mut self) -> Option<Self::Item> {
         self.next_node().map(|node| (&node.key, &node.value))
     }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
+        let mut folded = init;
+        loop {
+            for node in self.chunk.rest() {
+                // SAFETY: M1: met in a slot within the section, which outlasts `'g`.
+                let node: &'g Node<K, V> = unsafe { node.as_ref() };
+                folded = f(folded, (&node.key, &node.value));
+            }
+            if !self.refill() {
+                return folded;
+            }
+        }
+    }
 }
 
 impl<K, V> std::iter::FusedIterator for Iter<'_, K, V> {}
@@ -86,8 +107,8 @@ impl<K, V> std::iter::FusedIterator for Iter<'_, K, V> {}
 impl<K, V> fmt::Debug for Iter<'_, K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Iter")
-            .field("shard", &(self.shard - 1))
-            .field("slot", &self.slot)
+            .field("entry", &self.entry)
+            .field("line", &self.line)
             .finish_non_exhaustive()
     }
 }

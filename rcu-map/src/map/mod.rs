@@ -1,8 +1,8 @@
 //! The map whose readers never wait: look-ups under a read section, writes by one pointer store under a shard's lock.
 //!
-//! Layers, each checked on its own: [`word`] what a slot holds, [`table`] probing, [`node`] an entry and its owners,
-//! [`shard`] writes and rebuilds, [`read`] guards and readers, [`write`] the writing operations, [`iter`] walks,
-//! [`snapshot`] consistent copies.
+//! Layers, each checked on its own: [`hash`] and [`control`] the bits, [`table`] probing, [`directory`] from hashes to
+//! tables, [`node`] an entry and its owners, [`shard`] writes and growth, [`read`] guards and readers, [`write`] the
+//! writing operations, [`iter`] walks, [`snapshot`] consistent copies.
 //!
 //! # Invariants
 //! - M1: a reference given out is bounded by a guard of the map's own domain and by a borrow of the map: the node behind
@@ -12,6 +12,9 @@
 //!   `get_or_insert_with` or `retain` may therefore use the map freely.
 
 mod build;
+mod control;
+mod directory;
+mod hash;
 mod iter;
 mod node;
 mod prefetch;
@@ -19,7 +22,6 @@ mod read;
 mod shard;
 mod snapshot;
 mod table;
-mod word;
 mod write;
 
 pub use build::Builder;
@@ -29,6 +31,7 @@ pub use read::{Pinned, Reader, Ref};
 pub use snapshot::Snapshot;
 pub use write::{Action, CompareExchangeError, Former, Outcome, Removed};
 
+use hash::Hashed;
 use node::Node;
 use shard::Shards;
 use std::borrow::Borrow;
@@ -37,7 +40,6 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::ptr::NonNull;
 use sync_base::{Domain, Guard};
 use table::{Table, TableWord};
-use word::Hashed;
 
 /// A hash map for data that is read far more often than it is written.
 ///
@@ -198,32 +200,28 @@ unsafe fn free_all<K, V>(tables: Vec<TableWord<Node<K, V>>>) {
 /// # Safety
 /// The table is unlinked, its linked nodes' map counts belong to the caller, and no reader uses either.
 unsafe fn free_with_nodes<K, V>(word: TableWord<Node<K, V>>) {
-    struct Rest<K, V> {
+    struct Rest<K, V, I: Iterator<Item = NonNull<Node<K, V>>>> {
         word: TableWord<Node<K, V>>,
-        next: usize,
+        nodes: I,
     }
-    impl<K, V> Rest<K, V> {
+    impl<K, V, I: Iterator<Item = NonNull<Node<K, V>>>> Rest<K, V, I> {
         fn run(&mut self) {
-            // SAFETY: freed only when this value is dropped.
-            let table = unsafe { Table::borrow(self.word) };
-            while self.next < table.len() {
-                let node: Option<NonNull<Node<K, V>>> = table.load(self.next).node();
-                self.next += 1;
-                if let Some(node) = node {
-                    // SAFETY: the map's count, given up once since `next` only grows.
-                    unsafe { Node::release(node) };
-                }
+            for node in self.nodes.by_ref() {
+                // SAFETY: the map's count, given up once since each node is met once.
+                unsafe { Node::release(node) };
             }
         }
     }
-    impl<K, V> Drop for Rest<K, V> {
+    impl<K, V, I: Iterator<Item = NonNull<Node<K, V>>>> Drop for Rest<K, V, I> {
         fn drop(&mut self) {
             self.run();
-            // SAFETY: the outer function's contract; dropped once.
+            // SAFETY: the outer function's contract; dropped once, after its last look at the table.
             unsafe { Table::free(self.word) };
         }
     }
-    Rest { word, next: 0 }.run();
+    // SAFETY: freed only when `Rest` is dropped.
+    let nodes = unsafe { Table::borrow(word) }.nodes();
+    Rest { word, nodes }.run();
 }
 
 impl<K, V, S: Default> Default for RcuMap<K, V, S> {

@@ -16,7 +16,7 @@
 //! | `owners` increment | Relaxed | the caller already holds a count, or N2 holds it |
 //! | `owners` decrement | Release | the Acquire fence, or the Acquire load, of whoever frees |
 
-use super::word::{Hashed, Spread};
+use super::hash::Hashed;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -26,7 +26,7 @@ use sync_base::atomic::{AtomicU32, Ordering, fence};
 #[derive(Debug)]
 pub(crate) struct Node<K, V> {
     owners: AtomicU32,
-    pub(crate) spread: Spread,
+    pub(crate) hashed: Hashed,
     pub(crate) key: K,
     pub(crate) value: V,
 }
@@ -77,39 +77,35 @@ impl<K, V> Node<K, V> {
 
 /// A node that is not linked yet; dropping it frees the node.
 #[derive(Debug)]
-pub(crate) struct Fresh<K, V> {
-    node: Box<Node<K, V>>,
-    hashed: Hashed,
-}
+pub(crate) struct Fresh<K, V>(Box<Node<K, V>>);
 
 impl<K, V> Fresh<K, V> {
     pub(crate) fn new(hashed: Hashed, key: K, value: V) -> Self {
-        let node = Box::new(Node {
+        Self(Box::new(Node {
             owners: AtomicU32::new(1),
-            spread: hashed.spread(),
+            hashed,
             key,
             value,
-        });
-        Self { node, hashed }
+        }))
     }
 
     pub(crate) fn hashed(&self) -> Hashed {
-        self.hashed
+        self.0.hashed
     }
 
     pub(crate) fn key(&self) -> &K {
-        &self.node.key
+        &self.0.key
     }
 
     /// Gives key and value back.
     pub(crate) fn into_parts(self) -> (K, V) {
-        let node = *self.node;
+        let node = *self.0;
         (node.key, node.value)
     }
 
     /// Lets go of the node, whose one count now belongs to whoever links it.
     pub(crate) fn link(self) -> NonNull<Node<K, V>> {
-        NonNull::from(Box::leak(self.node))
+        NonNull::from(Box::leak(self.0))
     }
 }
 

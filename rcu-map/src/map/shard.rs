@@ -1,53 +1,68 @@
-//! A map's tables, each written under its own lock and read under none.
+//! A map's tables, each written under its shard's lock and read under none.
 //!
 //! # States
-//! A shard's table word names its *current* table. A rebuild fills a longer (or equal, or shorter) table in private,
-//! publishes it by one store and leaves the former *frozen*: readers inside a section may still walk it.
+//! The directory names the *current* table of each hash. A table that is full is followed by a longer one, or, once it
+//! has [`BITS_MAX`] line bits, by two that share its hashes: either is filled in private, published by one store for each
+//! key, and leaves the former *frozen*: readers inside a section may still walk it.
 //!
 //! # Invariants
-//! - S1: a table word and the slots of its current table are stored to only by the holder of the shard's lock.
-//! - S2: every key is in the shard that its hash names, at most once.
-//! - S3: what an operation unlinks (a node, a table) it returns to the caller, who retires it after unlocking: nothing of
-//!   the user's is dropped, and nothing is reclaimed, under a lock. `Eq` is all of the user's that runs here, and it runs
-//!   before the first store: if it panics, nothing has changed.
-//! - S4: `used` counts FULL and GRAVE slots, `live` FULL ones; `live <= used <= limit < len` (T1).
+//! - S1: the tables of a shard and their entries are stored to only by the holder of its lock. Every table is deep enough
+//!   to belong to one shard.
+//! - S2: every key is in the table that its hash names, at most once.
+//! - S3: what an operation unlinks (a node, a table, a directory) it returns to the caller, who retires it after unlocking:
+//!   nothing of the user's is dropped, and nothing is reclaimed, under a lock. `Eq` is all of the user's that runs here,
+//!   and it runs before the first store: if it panics, nothing has changed.
+//! - S4: locks are taken in this order: shards' in ascending order, then `publishing`, which is held for as long as it
+//!   takes to store words.
+//! - S5: who takes a lock is inside a read section, or holds every shard's lock: the directory that it loads may be
+//!   replaced by another shard's writer, whose retirement of it waits for the section. Its own shard's entries are the
+//!   same in both.
 //!
 //! # Orderings
 //! | access | order | pairs with |
 //! |---|---|---|
-//! | table word load in `table` | Acquire | the Release in `Held::publish`: the new table's slots |
-//! | table word store in `Held::publish` | Release | the Acquire above |
+//! | directory load in `directory` | Acquire | the Release in `publish` and `clear`: the directory's entries |
+//! | directory store in `publish` and `clear` | Release | the Acquire above |
 //! | `live` | Relaxed | a count publishes nothing |
 
+use super::control::SLOTS;
+use super::directory::Directory;
+use super::hash::{Hashed, PREFIX_BITS_MAX, STRIPE_BITS_MAX};
 use super::node::{Fresh, Node};
-use super::prefetch::{AHEAD, prefetch};
-use super::table::{Probe, Table, TableWord};
-use super::word::{Hashed, SHARD_BITS_MAX, Spread, Word};
+use super::table::{Place, Table, TableWord};
 use crate::lock::{Lock, Locked};
 use std::ptr::NonNull;
-use sync_base::CachePadded;
 use sync_base::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use sync_base::{CachePadded, Guard};
 
-type TableSlot<K, V> = AtomicPtr<super::table::Line<Node<K, V>>>;
+/// Logarithm of the lines beyond which a table is split instead of doubled: the longest write copies one such table.
+///
+/// Fewer under loom, so that a model reaches a split.
+const BITS_MAX: u32 = if cfg!(loom) { 1 } else { 8 };
 
 /// What writers share of one shard, on cache lines that readers do not touch.
 #[derive(Debug)]
 struct Books {
-    lock: Lock<Used>,
+    lock: Lock<()>,
     live: AtomicUsize,
 }
-
-/// Slots of the current table that are not EMPTY.
-#[derive(Debug)]
-struct Used(usize);
 
 /// All shards of a map.
 #[derive(Debug)]
 pub(crate) struct Shards<K, V> {
-    /// Side by side: readers load one, and nobody writes them but a rebuild.
-    tables: Box<[TableSlot<K, V>]>,
+    directory: AtomicPtr<Directory<Node<K, V>>>,
+    /// Held while the directory is changed.
+    publishing: Lock<()>,
     books: Box<[CachePadded<Books>]>,
     shard_bits: u32,
+}
+
+/// A table and a directory that a write has put others in the place of, for the caller to retire (S3).
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Stale<K, V> {
+    pub(crate) table: Option<TableWord<Node<K, V>>>,
+    pub(crate) directory: Option<NonNull<Directory<Node<K, V>>>>,
 }
 
 /// What a write took out of the map, for the caller to retire (S3).
@@ -55,55 +70,57 @@ pub(crate) struct Shards<K, V> {
 #[must_use]
 pub(crate) struct Unlinked<K, V> {
     pub(crate) node: Option<NonNull<Node<K, V>>>,
-    pub(crate) table: Option<TableWord<Node<K, V>>>,
+    pub(crate) stale: Stale<K, V>,
 }
 
-/// A node that a write has linked, and the table that it replaced on the way.
+/// A node that a write has linked, and what it replaced on the way.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Linked<K, V> {
     pub(crate) node: NonNull<Node<K, V>>,
-    pub(crate) table: Option<TableWord<Node<K, V>>>,
+    pub(crate) stale: Stale<K, V>,
 }
 
-/// Slots that may be used before a rebuild: three quarters, and always one fewer than there are.
-fn limit(len: usize) -> usize {
-    len - (len / 4).max(1)
+/// What takes a full table's place.
+enum Successor<K, V> {
+    Longer(TableWord<Node<K, V>>),
+    /// One for the hashes whose bit after the table's prefix is clear, one for the others.
+    Halves(TableWord<Node<K, V>>, TableWord<Node<K, V>>),
 }
 
-/// Logarithm of the length that holds `live` nodes at half load at most.
-///
-/// Half, so that a rebuild leaves at least a quarter of the slots to use up before the next: amortised O(1).
-fn bits_for(live: usize) -> u32 {
-    let len = live.saturating_mul(2).next_power_of_two();
-    len.trailing_zeros().max(Table::<()>::BITS_MIN)
+/// Nodes that a table of `2^bits` lines holds at most: three quarters of its slots, and always one fewer than there are.
+fn limit(bits: u32) -> usize {
+    let slots = SLOTS << bits;
+    slots - (slots / 4).max(1)
+}
+
+/// Logarithm of the length of the shortest table that is full with `nodes` or more.
+fn bits_for(nodes: usize) -> u32 {
+    (0..32).find(|bits| limit(*bits) >= nodes).unwrap_or(31)
 }
 
 impl<K, V> Shards<K, V> {
-    /// Makes `2^shard_bits` shards with room for `capacity` entries in all before any of them is rebuilt, if hashes
+    /// Makes `2^shard_bits` shards with room for `capacity` entries in all before any table is copied, if hashes
     /// spread evenly.
     pub(crate) fn new(shard_bits: u32, capacity: usize) -> Self {
-        debug_assert!(shard_bits <= SHARD_BITS_MAX);
-        let count = 1usize << shard_bits;
-        let bits = bits_for(capacity.div_ceil(count));
+        debug_assert!(shard_bits <= STRIPE_BITS_MAX);
+        let tables = capacity.div_ceil(limit(BITS_MAX)).next_power_of_two();
+        let depth = tables.trailing_zeros().clamp(shard_bits, PREFIX_BITS_MAX);
+        let bits = bits_for(capacity.div_ceil(1 << depth));
+        let books = || {
+            CachePadded::new(Books {
+                lock: Lock::new(()),
+                live: AtomicUsize::new(0),
+            })
+        };
         Self {
-            tables: (0..count)
-                .map(|_| AtomicPtr::new(Table::allocate(bits)))
-                .collect(),
-            books: (0..count)
-                .map(|_| {
-                    CachePadded::new(Books {
-                        lock: Lock::new(Used(0)),
-                        live: AtomicUsize::new(0),
-                    })
-                })
-                .collect(),
+            directory: AtomicPtr::new(Box::into_raw(Directory::of(depth, || {
+                Table::allocate(bits, depth)
+            }))),
+            publishing: Lock::new(()),
+            books: (0..1 << shard_bits).map(|_| books()).collect(),
             shard_bits,
         }
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.tables.len()
     }
 
     /// Sums the live counts; exact only while no write runs.
@@ -115,122 +132,207 @@ impl<K, V> Shards<K, V> {
             .sum()
     }
 
-    /// Borrows the current table of one shard.
+    /// Borrows the current directory.
     ///
     /// # Safety
-    /// Within `'a` the table is not freed: the caller is inside a read section, or owns the map.
+    /// Within `'a` it is not freed: the caller is inside a read section, or holds the publishing lock or every shard's,
+    /// or owns the map.
     #[inline(always)]
-    pub(crate) unsafe fn table<'a>(&self, shard: usize) -> Table<'a, Node<K, V>> {
-        debug_assert!(shard < self.tables.len());
-        // SAFETY: callers index below `count`, or by `Hashed::shard(shard_bits)`, which is below 2^shard_bits.
-        let slot = unsafe { self.tables.get_unchecked(shard) };
-        // Acquire: pairs with the Release in `Held::publish`; publishes the table's slots.
-        let word = slot.load(Ordering::Acquire);
-        // SAFETY: the caller's promise.
-        unsafe { Table::borrow(word) }
+    pub(crate) unsafe fn directory<'a>(&self) -> &'a Directory<Node<K, V>> {
+        // Acquire: pairs with the Release in `publish` and `clear`; publishes the directory's entries.
+        let directory = self.directory.load(Ordering::Acquire);
+        // SAFETY: the caller's promise; it came from a box.
+        unsafe { &*directory }
     }
 
     /// Finds a key's node. Wait-free.
     ///
     /// # Safety
-    /// As [`table`](Self::table); the node found lives as long as the section.
+    /// The caller is inside a read section, or owns the map; the node found lives as long as the section.
     #[inline(always)]
     pub(crate) unsafe fn find(
         &self,
         hashed: Hashed,
-        mut is_key: impl FnMut(&K) -> bool,
+        is_key: impl FnMut(&K) -> bool,
     ) -> Option<NonNull<Node<K, V>>> {
         // SAFETY: the caller's promise.
-        let table = unsafe { self.table(hashed.spread().shard(self.shard_bits)) };
-        table.find(hashed, |node| {
-            // SAFETY: N1, and the caller's section keeps a node met in a slot alive.
-            is_key(unsafe { &node.as_ref().key })
-        })
+        unsafe { find_in(self.directory(), hashed, is_key) }
     }
 
-    /// Takes the lock of the shard that a hash names.
-    pub(crate) fn hold(&self, spread: Spread) -> Held<'_, K, V> {
-        self.hold_at(spread.shard(self.shard_bits))
-    }
-
-    /// Takes the lock of one shard; locks are taken in ascending order by whoever needs several.
-    pub(crate) fn hold_at(&self, shard: usize) -> Held<'_, K, V> {
+    /// Takes the lock of the shard that a hash names, inside a read section (S5).
+    pub(crate) fn hold<'a>(&'a self, hashed: Hashed, guard: &'a Guard<'_>) -> Held<'a, K, V> {
+        let _ = guard;
+        let books = &self.books[hashed.prefix(self.shard_bits)];
         Held {
-            slot: &self.tables[shard],
-            live: &self.books[shard].live,
-            used: self.books[shard].lock.lock(),
+            locked: books.lock.lock(),
+            // SAFETY: S5: the guard keeps the section open for `'a`.
+            directory: unsafe { self.directory() },
+            live: &books.live,
+            shards: self,
         }
+    }
+
+    /// Takes every shard's lock (S4).
+    fn hold_all(&self) -> Vec<Locked<'_, ()>> {
+        self.books.iter().map(|books| books.lock.lock()).collect()
+    }
+
+    /// Copies the directory and its tables as they are at one moment, while writers wait.
+    pub(crate) fn duplicate(&self) -> Box<Directory<Node<K, V>>> {
+        let _held = self.hold_all();
+        // SAFETY: every shard's lock is held.
+        unsafe { self.directory() }.duplicate()
+    }
+
+    /// Puts an empty directory in the place of the present one, by one store, and gives the former, tables, nodes and
+    /// all.
+    pub(crate) fn clear(&self) -> NonNull<Directory<Node<K, V>>> {
+        let fresh = Directory::of(self.shard_bits, || Table::allocate(0, self.shard_bits));
+        let held = self.hold_all();
+        let publishing = self.publishing.lock();
+        for books in &self.books {
+            // Relaxed: a count publishes nothing.
+            books.live.store(0, Ordering::Relaxed);
+        }
+        let former = self.exchange(fresh);
+        drop(publishing);
+        drop(held);
+        former
+    }
+
+    /// Puts another directory in the place of the present one; under the publishing lock.
+    fn exchange(&self, directory: Box<Directory<Node<K, V>>>) -> NonNull<Directory<Node<K, V>>> {
+        // Relaxed: D2: the publishing lock orders every earlier store.
+        let former = self.directory.load(Ordering::Relaxed);
+        // Release: pairs with the Acquire in `directory`; publishes the entries.
+        self.directory.store(Box::into_raw(directory), Ordering::Release);
+        // SAFETY: it came from a box.
+        unsafe { NonNull::new_unchecked(former) }
+    }
+
+    /// Puts a full table's successor in its place. Under the shard's lock; the successor's nodes are placed.
+    fn publish(
+        &self,
+        hashed: Hashed,
+        depth: u32,
+        successor: Successor<K, V>,
+    ) -> Option<NonNull<Directory<Node<K, V>>>> {
+        let _publishing = self.publishing.lock();
+        // SAFETY: the publishing lock is held.
+        let directory = unsafe { self.directory() };
+        let halve = |directory: &Directory<Node<K, V>>, clear, set| {
+            let range = directory.range(hashed, depth);
+            let middle = range.start + range.len() / 2;
+            directory.set(middle..range.end, set);
+            directory.set(range.start..middle, clear);
+        };
+        match successor {
+            Successor::Longer(word) => directory.set(directory.range(hashed, depth), word),
+            Successor::Halves(clear, set) if depth < directory.bits() => halve(directory, clear, set),
+            Successor::Halves(clear, set) => {
+                let doubled = directory.doubled();
+                halve(&doubled, clear, set);
+                return Some(self.exchange(doubled));
+            }
+        }
+        None
     }
 
     /// Takes every table out; for the map's own drop.
     pub(crate) fn take_tables(&mut self) -> Vec<TableWord<Node<K, V>>> {
         // Relaxed: `&mut self` means that every writer has synchronised with this thread.
-        let load = |slot: TableSlot<K, V>| slot.load(Ordering::Relaxed);
-        std::mem::take(&mut self.tables).into_iter().map(load).collect()
+        let directory = self.directory.load(Ordering::Relaxed);
+        // SAFETY: it came from a box, and the map, whose drop this is, does not use it again.
+        unsafe { Box::from_raw(directory) }.into_tables()
     }
+}
+
+/// Finds a key's node in a directory.
+///
+/// # Safety
+/// As [`Shards::find`]; or the directory is a copy that the caller owns.
+#[inline(always)]
+pub(crate) unsafe fn find_in<K, V>(
+    directory: &Directory<Node<K, V>>,
+    hashed: Hashed,
+    mut is_key: impl FnMut(&K) -> bool,
+) -> Option<NonNull<Node<K, V>>> {
+    // SAFETY: the caller's promise.
+    let table = unsafe { directory.table(hashed) };
+    let found = table.find(hashed, |node| {
+        // SAFETY: N1, and the caller's section keeps a node met in a slot alive.
+        is_key(unsafe { &node.as_ref().key })
+    });
+    found.map(|(_, node)| node)
 }
 
 /// One shard with its lock held.
 #[derive(Debug)]
 pub(crate) struct Held<'a, K, V> {
-    slot: &'a TableSlot<K, V>,
+    locked: Locked<'a, ()>,
+    directory: &'a Directory<Node<K, V>>,
     live: &'a AtomicUsize,
-    used: Locked<'a, Used>,
+    shards: &'a Shards<K, V>,
 }
 
-impl<K, V> Held<'_, K, V> {
-    /// The current table, which stands until this holder publishes another.
-    pub(crate) fn table(&self) -> Table<'_, Node<K, V>> {
-        // Relaxed: S1: the lock orders every earlier store.
-        let word = self.slot.load(Ordering::Relaxed);
-        // SAFETY: S1: only a holder replaces the table, and a replaced one is retired by its caller.
-        unsafe { Table::borrow(word) }
+impl<'a, K, V> Held<'a, K, V> {
+    /// The current table of a hash of this shard, which stands until this holder publishes another.
+    fn table(&self, hashed: Hashed) -> Table<'a, Node<K, V>> {
+        let _: &Locked<'_, ()> = &self.locked;
+        // SAFETY: S1, S5: only a holder replaces the table, and the section outlasts the hold.
+        unsafe { self.directory.table(hashed) }
     }
 
-    fn probe(&self, hashed: Hashed, mut is_key: impl FnMut(&K) -> bool) -> Probe<Node<K, V>> {
-        self.table().probe(hashed, |node| {
+    fn find(
+        &self,
+        hashed: Hashed,
+        mut is_key: impl FnMut(&K) -> bool,
+    ) -> Option<(Place, NonNull<Node<K, V>>)> {
+        self.table(hashed).find(hashed, |node| {
             // SAFETY: a node linked in the current table is unlinked, hence retired, only by a holder of the lock.
             is_key(unsafe { &node.as_ref().key })
         })
     }
 
     /// Links a node in the place of its key's former one, or newly.
-    pub(crate) fn put(&mut self, fresh: Fresh<K, V>) -> Unlinked<K, V>
+    pub(crate) fn put(self, fresh: Fresh<K, V>) -> Unlinked<K, V>
     where
         K: Eq,
     {
-        match self.probe(fresh.hashed(), |key| key == fresh.key()) {
-            Probe::Present(index, old) => {
-                self.replace(index, fresh);
+        match self.find(fresh.hashed(), |key| key == fresh.key()) {
+            Some((place, old)) => {
+                self.replace(place, fresh);
                 Unlinked {
                     node: Some(old),
-                    table: None,
+                    stale: Stale::none(),
                 }
             }
-            Probe::Absent(index, uses_slot) => Unlinked {
+            None => Unlinked {
                 node: None,
-                table: self.link(index, uses_slot, fresh).table,
+                stale: self.link(fresh).stale,
             },
         }
     }
 
-    /// Links a node unless its key has one; then gives the fresh one back. Besides the node, gives the table that was
-    /// replaced on the way.
-    pub(crate) fn put_if_absent(&mut self, fresh: Fresh<K, V>) -> Result<Linked<K, V>, Fresh<K, V>>
+    /// Links a node unless its key has one; then gives the fresh one back.
+    pub(crate) fn put_if_absent(self, fresh: Fresh<K, V>) -> Result<Linked<K, V>, Fresh<K, V>>
     where
         K: Eq,
     {
-        match self.probe(fresh.hashed(), |key| key == fresh.key()) {
-            Probe::Present(..) => Err(fresh),
-            Probe::Absent(index, uses_slot) => Ok(self.link(index, uses_slot, fresh)),
+        match self.find(fresh.hashed(), |key| key == fresh.key()) {
+            Some(_) => Err(fresh),
+            None => Ok(self.link(fresh)),
         }
     }
 
     /// Puts a node where `seen` stands; gives it back if `seen` is no longer linked. Runs no user code.
-    pub(crate) fn swap(&mut self, seen: NonNull<Node<K, V>>, fresh: Fresh<K, V>) -> Result<(), Fresh<K, V>> {
-        match self.table().seek(fresh.hashed().spread(), seen) {
-            Some(index) => {
-                self.replace(index, fresh);
+    pub(crate) fn swap(self, seen: NonNull<Node<K, V>>, fresh: Fresh<K, V>) -> Result<(), Fresh<K, V>> {
+        match self
+            .table(fresh.hashed())
+            .find(fresh.hashed(), |node| node == seen)
+        {
+            Some((place, _)) => {
+                self.replace(place, fresh);
                 Ok(())
             }
             None => Err(fresh),
@@ -238,10 +340,10 @@ impl<K, V> Held<'_, K, V> {
     }
 
     /// Unlinks `seen`; false if it is no longer linked. Runs no user code.
-    pub(crate) fn unlink(&mut self, spread: Spread, seen: NonNull<Node<K, V>>) -> bool {
-        match self.table().seek(spread, seen) {
-            Some(index) => {
-                self.bury(index);
+    pub(crate) fn unlink(self, hashed: Hashed, seen: NonNull<Node<K, V>>) -> bool {
+        match self.table(hashed).find(hashed, |node| node == seen) {
+            Some((place, _)) => {
+                self.bury(hashed, place);
                 true
             }
             None => false,
@@ -249,71 +351,40 @@ impl<K, V> Held<'_, K, V> {
     }
 
     /// Unlinks a key's node.
-    pub(crate) fn take(
-        &mut self,
-        hashed: Hashed,
-        is_key: impl FnMut(&K) -> bool,
-    ) -> Option<NonNull<Node<K, V>>> {
-        match self.probe(hashed, is_key) {
-            Probe::Present(index, node) => {
-                self.bury(index);
-                Some(node)
-            }
-            Probe::Absent(..) => None,
-        }
+    pub(crate) fn take(self, hashed: Hashed, is_key: impl FnMut(&K) -> bool) -> Option<NonNull<Node<K, V>>> {
+        let (place, node) = self.find(hashed, is_key)?;
+        self.bury(hashed, place);
+        Some(node)
     }
 
-    /// Publishes a table of the least length and gives the former one, nodes and all, if it held any.
-    pub(crate) fn clear(&mut self) -> Option<TableWord<Node<K, V>>> {
-        if self.used.0 == 0 {
-            return None;
-        }
-        self.used.0 = 0;
-        self.set_live(0);
-        Some(self.publish(Table::allocate(Table::<Node<K, V>>::BITS_MIN)))
+    fn replace(&self, place: Place, fresh: Fresh<K, V>) {
+        self.table(fresh.hashed()).replace(place, fresh.link());
     }
 
-    fn replace(&mut self, index: usize, fresh: Fresh<K, V>) {
-        let tag = fresh.hashed().tag();
-        self.table().store(index, Word::full(tag, fresh.link()));
-    }
-
-    /// Links a new key's node at the slot that a probe named, or in a rebuilt table where that slot would be one too many.
-    fn link(&mut self, index: usize, uses_slot: bool, fresh: Fresh<K, V>) -> Linked<K, V> {
+    /// Links a new key's node, in the successor of its table if that would be one node too many.
+    fn link(&self, fresh: Fresh<K, V>) -> Linked<K, V> {
         let hashed = fresh.hashed();
-        let live = self.live() + 1;
-        if uses_slot && self.used.0 + 1 > limit(self.table().len()) {
+        let table = self.table(hashed);
+        let mut stale = Stale::none();
+        let node;
+        if table.live() < limit(table.bits()) {
+            node = fresh.link();
+            table.link(hashed, node);
+        } else {
             // Filled in private and published with the new node in it: one store makes both visible.
-            let longer = Table::allocate(bits_for(live));
-            // SAFETY: this thread alone reaches the new table.
-            let to = unsafe { Table::borrow(longer) };
-            copy(self.table(), to);
-            let node = fresh.link();
-            to.place(hashed.spread(), Word::full(hashed.tag(), node));
-            self.used.0 = live;
-            self.set_live(live);
-            let table = Some(self.publish(longer));
-            return Linked { node, table };
+            let successor = succeed(table, hashed);
+            node = fresh.link();
+            successor.place(hashed, node, table.depth());
+            stale.directory = self.shards.publish(hashed, table.depth(), successor);
+            stale.table = Some(table.word());
         }
-        let node = fresh.link();
-        self.table().store(index, Word::full(hashed.tag(), node));
-        self.used.0 += usize::from(uses_slot);
-        self.set_live(live);
-        Linked { node, table: None }
+        self.set_live(self.live() + 1);
+        Linked { node, stale }
     }
 
-    fn bury(&mut self, index: usize) {
-        let emptied = self.table().bury(index);
-        self.used.0 -= emptied;
+    fn bury(&self, hashed: Hashed, place: Place) {
+        self.table(hashed).bury(hashed, place);
         self.set_live(self.live() - 1);
-    }
-
-    fn publish(&mut self, word: TableWord<Node<K, V>>) -> TableWord<Node<K, V>> {
-        // Relaxed: S1: the lock orders every earlier store.
-        let former = self.slot.load(Ordering::Relaxed);
-        // Release: pairs with the Acquire in `Shards::table`; publishes the table's slots.
-        self.slot.store(word, Ordering::Release);
-        former
     }
 
     fn live(&self) -> usize {
@@ -327,18 +398,56 @@ impl<K, V> Held<'_, K, V> {
     }
 }
 
-/// Places every node of one table in another, empty one.
-///
-/// Nodes lie all over the heap and each is touched for its hash, so they are prefetched a few slots ahead.
-fn copy<K, V>(from: Table<'_, Node<K, V>>, to: Table<'_, Node<K, V>>) {
-    for index in 0..from.len() {
-        if let Some(soon) = from.load(index + AHEAD).node() {
-            prefetch(soon);
-        }
-        let word = from.load(index);
-        if let Some(node) = word.node() {
-            // SAFETY: linked in the current table of a shard whose lock is held, so not retired.
-            to.place(unsafe { node.as_ref().spread }, word);
+impl<K, V> Stale<K, V> {
+    fn none() -> Self {
+        Self {
+            table: None,
+            directory: None,
         }
     }
+}
+
+impl<K, V> Successor<K, V> {
+    /// Places a node in the table that serves its hash, in private.
+    fn place(&self, hashed: Hashed, node: NonNull<Node<K, V>>, depth: u32) {
+        let word = match *self {
+            Self::Longer(word) => word,
+            Self::Halves(clear, set) => {
+                if hashed.bit_after(depth) {
+                    set
+                } else {
+                    clear
+                }
+            }
+        };
+        // SAFETY: this thread alone reaches the new table.
+        unsafe { Table::borrow(word) }.link(hashed, node);
+    }
+}
+
+/// Makes a full table's successor, with its nodes, for the holder of the shard's lock. `next` is about to be linked.
+fn succeed<K, V>(table: Table<'_, Node<K, V>>, next: Hashed) -> Successor<K, V> {
+    let (bits, depth) = (table.bits(), table.depth());
+    // SAFETY: linked in the current table of a shard whose lock is held, so not retired.
+    let hashed = |node: NonNull<Node<K, V>>| unsafe { node.as_ref().hashed };
+    let halves = bits >= BITS_MAX && depth < PREFIX_BITS_MAX && {
+        let set = table
+            .nodes()
+            .filter(|node| hashed(*node).bit_after(depth))
+            .count()
+            + usize::from(next.bit_after(depth));
+        // A split that leaves nearly all nodes on one side, since hashes collide, would be followed by another.
+        let least = (table.live() + 1) / 8;
+        (least.max(1)..=table.live() - least.min(table.live())).contains(&set)
+    };
+    let successor = if halves {
+        let half = || Table::allocate(bits, depth + 1);
+        Successor::Halves(half(), half())
+    } else {
+        Successor::Longer(Table::allocate(bits + 1, depth))
+    };
+    for node in table.nodes() {
+        successor.place(hashed(node), node, depth);
+    }
+    successor
 }

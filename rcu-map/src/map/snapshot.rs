@@ -6,9 +6,11 @@
 //! Linearization point: the moment at which the last shard's lock was taken. From then until the last word is copied no
 //! write commits.
 
+use super::directory::Directory;
+use super::hash::Hashed;
 use super::node::Node;
-use super::table::{Table, TableWord};
-use super::word::Hashed;
+use super::shard::find_in;
+use super::table::Table;
 use super::{Entry, RcuMap, free_all};
 use std::borrow::Borrow;
 use std::fmt;
@@ -19,8 +21,8 @@ use std::ptr::NonNull;
 ///
 /// It keeps its entries alive, replaced and removed ones included, until it is dropped.
 pub struct Snapshot<K, V, S> {
-    tables: Box<[TableWord<Node<K, V>>]>,
-    shard_bits: u32,
+    /// A copy of the map's own; taken out by `drop`.
+    directory: Option<Box<Directory<Node<K, V>>>>,
     len: usize,
     hasher: S,
 }
@@ -35,7 +37,7 @@ where
     K: Eq + Hash,
     S: BuildHasher + Clone,
 {
-    /// Copies the map as it is at one moment. O(n): writers wait while slot words are copied (8 bytes a slot), readers
+    /// Copies the map as it is at one moment. O(n): writers wait while slot words are copied (64 bytes for seven slots), readers
     /// never do; the entries' counts are taken after the writers have gone on.
     ///
     /// ```
@@ -47,27 +49,18 @@ where
     /// ```
     pub fn snapshot(&self) -> Snapshot<K, V, S> {
         let guard = self.domain().pin();
-        let held: Vec<_> = (0..self.shards.count())
-            .map(|shard| self.shards.hold_at(shard))
-            .collect();
-        let tables: Box<[_]> = held.iter().map(|held| held.table().duplicate()).collect();
-        drop(held);
-        let mut len = 0;
-        for &word in &tables {
-            // SAFETY: the duplicate is ours alone.
-            for node in unsafe { Table::borrow(word) }.nodes() {
-                // SAFETY: N2: linked within the section, so the map's count stands until it is over.
-                unsafe { Node::acquire(node) };
-                len += 1;
-            }
-        }
-        drop(guard);
-        Snapshot {
-            shard_bits: tables.len().trailing_zeros(),
-            tables,
-            len,
+        let mut snapshot = Snapshot {
+            directory: Some(self.shards.duplicate()),
+            len: 0,
             hasher: self.hasher.clone(),
-        }
+        };
+        snapshot.len = snapshot
+            .nodes()
+            // SAFETY: N2: linked within the section, so the map's count stands until it is over.
+            .map(|node| unsafe { Node::acquire(node) })
+            .count();
+        drop(guard);
+        snapshot
     }
 }
 
@@ -82,20 +75,22 @@ impl<K, V, S> Snapshot<K, V, S> {
         self.len == 0
     }
 
-    fn table(&self, shard: usize) -> Table<'_, Node<K, V>> {
-        // SAFETY: freed by `drop` alone.
-        unsafe { Table::borrow(self.tables[shard]) }
+    fn nodes(&self) -> impl Iterator<Item = NonNull<Node<K, V>>> {
+        // SAFETY: the tables are the snapshot's own, freed by `drop` alone.
+        let tables = self
+            .directory
+            .iter()
+            .flat_map(|directory| unsafe { directory.tables() });
+        tables.flat_map(Table::nodes)
     }
 
     /// Visits every entry once.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        (0..self.tables.len())
-            .flat_map(|shard| self.table(shard).nodes())
-            .map(|node| {
-                // SAFETY: the snapshot owns a count of it for as long as it is borrowed.
-                let node: &Node<K, V> = unsafe { node.as_ref() };
-                (&node.key, &node.value)
-            })
+        self.nodes().map(|node| {
+            // SAFETY: the snapshot owns a count of it for as long as it is borrowed.
+            let node: &Node<K, V> = unsafe { node.as_ref() };
+            (&node.key, &node.value)
+        })
     }
 }
 
@@ -110,11 +105,8 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let hashed = Hashed::new(self.hasher.hash_one(key));
-        self.table(hashed.spread().shard(self.shard_bits))
-            .find(hashed, |node| {
-                // SAFETY: the snapshot owns a count of it.
-                unsafe { node.as_ref() }.key.borrow() == key
-            })
+        // SAFETY: the directory and a count of each node in it are the snapshot's own.
+        unsafe { find_in(self.directory.as_deref()?, hashed, |k: &K| k.borrow() == key) }
     }
 
     /// Borrows a value.
@@ -149,9 +141,10 @@ where
 
 impl<K, V, S> Drop for Snapshot<K, V, S> {
     fn drop(&mut self) {
-        let tables = std::mem::take(&mut self.tables).into_vec();
-        // SAFETY: the duplicates and one count of each node in them are ours, given up once.
-        unsafe { free_all(tables) };
+        if let Some(directory) = self.directory.take() {
+            // SAFETY: the copies and one count of each node in them are ours, given up once.
+            unsafe { free_all(directory.into_tables()) };
+        }
     }
 }
 

@@ -1,61 +1,105 @@
-//! An array of slots probed linearly, eight to a cache line, that never changes its length.
+//! An array of lines, each with the tags of its slots at its head, that never changes its length.
 //!
-//! A table is reached through one word that packs its address with the logarithm of its length, so a look-up needs no
-//! header: shard word -> slot -> node.
+//! A table is reached through one word that packs its address with the logarithms of its length and of the share of all
+//! hashes that it serves, so a look-up needs no header: directory -> line -> node. One cache line holds the tags and the
+//! slots that they speak of.
 //!
 //! # Invariants
-//! - T1: at least one slot is EMPTY, so every probe ends. The writer keeps FULL plus GRAVE at three quarters at most.
-//! - T2: while a node is linked at slot `s`, no slot from its home to `s` is EMPTY. Hence a look-up that runs while the
-//!   node stays linked meets it. A removed node leaves a GRAVE, which becomes EMPTY only when its successor is EMPTY:
-//!   then no probe path crosses it.
+//! - T1: a node stands in the first line from its home on that had a free slot when it came. Each line that it went past
+//!   counts it, from before it is linked until after it is unlinked.
+//! - T2: hence, while a node is linked, a look-up that walks from its home to the first line that nobody went past comes
+//!   by its line; and there the node's tag leads to its slot.
 //! - T3: a node never moves within a table; a replaced value takes the slot of the one before by one store. Hence a
 //!   replaced key is never absent and a reader sees the old node or the new one, whole.
-//! - T4: once a longer table is published the shorter one is never written again. A look-up that still walks it answers
-//!   for the moment of that publication, which lies within the look-up.
+//! - T4: once another table is published in its place, a table is never written again. A look-up that still walks it
+//!   answers for the moment of that publication, which lies within the look-up.
+//! - T5: a free slot holds null, from before its tag is taken away. So a slot leads to a node only while the node is
+//!   linked, whatever a reader has seen of the tags: tags are hints, and say nothing about what may be read.
 //!
 //! # Orderings
 //! | access | order | pairs with |
 //! |---|---|---|
-//! | slot load in `find`, `load` | Acquire | the Release in `store`: the node's fields (N1) |
-//! | slot store in `store` | Release | the Acquire above |
-//! | slot load in `probe` and `seek` | Relaxed | by the lock holder: the lock orders every earlier store |
+//! | slot load in `Line::node` | Acquire | the Release in `Line::link`: the node's fields (N1) |
+//! | slot store in `Line::link` | Release | the Acquire above |
+//! | slot store in `bury` | Relaxed | publishes nothing; who retires the node orders it before any free |
+//! | control words, all | Relaxed | T5; each word is one writer's at a time, and later looks at it see later states |
 //!
 //! # Linearization points
 //! A hit: the slot load that returned the node, or, in a table that T4 froze, the publication of its successor if that
-//! came first. A miss: a moment within the look-up at which the key was absent; by T2 there is one.
+//! came first. A miss: a moment within the look-up at which the key was absent; by T2 there is one. An insertion: the
+//! store of its tag; a removal: the store of null; a replacement: the store of the slot.
 
-use super::word::{Hashed, Spread, Word};
+use super::control::{Control, SLOTS};
+use super::hash::Hashed;
+use super::prefetch::prefetch;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
-use sync_base::atomic::{AtomicPtr, Ordering};
+use sync_base::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-/// Slots to a cache line; two under loom, so that a model reaches a resize within its few steps.
-const LINE_SLOTS: usize = if cfg!(loom) { 2 } else { 8 };
-const LINE_BITS: u32 = LINE_SLOTS.trailing_zeros();
-const LENGTH_SHIFT: u32 = 48;
-const ADDRESS: usize = (1 << LENGTH_SHIFT) - 1;
+const MARK_SHIFT: u32 = 48;
+const ADDRESS: usize = (1 << MARK_SHIFT) - 1;
+/// Bits of a mark that hold how far a hash is shifted to give a line; the others hold the depth.
+const SHIFT_BITS: u32 = 8;
+/// A line's shift when the table has one line.
+const SHIFT_MAX: u32 = 32;
 
+/// One cache line: the tags of its slots, and the slots.
 #[derive(Debug)]
-#[cfg_attr(not(loom), repr(align(64)))] // loom's atomics have a size of their own, and lines must not be padded
-pub(crate) struct Line<N>(
-    #[expect(dead_code, reason = "reached as one array across lines, see `Table::slot`")]
-    [AtomicPtr<N>; LINE_SLOTS],
-);
+#[repr(C)]
+#[cfg_attr(not(loom), repr(align(64)))] // loom's atomics have a size of their own
+pub(crate) struct Line<N> {
+    control: AtomicU64,
+    slots: [AtomicPtr<N>; SLOTS],
+}
 
 impl<N> Line<N> {
     fn empty() -> Self {
-        Self(std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())))
+        Self {
+            control: AtomicU64::new(Control::EMPTY.0),
+            slots: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+        }
+    }
+
+    #[inline(always)]
+    fn control(&self) -> Control {
+        // Relaxed: T5: it leads to slots and vouches for none.
+        Control(self.control.load(Ordering::Relaxed))
+    }
+
+    /// For the holder of the shard's lock.
+    #[inline]
+    fn set_control(&self, control: Control) {
+        // Relaxed: T5, as above.
+        self.control.store(control.0, Ordering::Relaxed);
+    }
+
+    /// The node in a slot that is below [`SLOTS`].
+    #[inline(always)]
+    fn node(&self, slot: usize) -> Option<NonNull<N>> {
+        debug_assert!(slot < SLOTS);
+        // SAFETY: `Matches` yields, and loops here count, slots below `SLOTS`.
+        let slot = unsafe { self.slots.get_unchecked(slot) };
+        // Acquire: pairs with the Release in `link`; publishes the node's fields.
+        NonNull::new(slot.load(Ordering::Acquire))
+    }
+
+    /// For the holder of the shard's lock.
+    #[inline]
+    fn link(&self, slot: usize, node: NonNull<N>) {
+        // Release: pairs with the Acquire in `node`; publishes the node's fields, written before it was linked.
+        self.slots[slot].store(node.as_ptr(), Ordering::Release);
     }
 }
 
-/// A table's address and length in the form that a shard's word stores.
+/// A table's address, length and depth in the form that a directory stores.
 pub(crate) type TableWord<N> = *mut Line<N>;
 
 /// A borrowed table.
 #[derive(Debug)]
 pub(crate) struct Table<'a, N> {
-    slots: NonNull<AtomicPtr<N>>,
-    bits: u32,
+    first: NonNull<Line<N>>,
+    /// How far a hash is shifted to give a line, and above that the depth.
+    mark: u32,
     life: PhantomData<&'a Line<N>>,
 }
 
@@ -66,30 +110,28 @@ impl<N> Clone for Table<'_, N> {
 }
 impl<N> Copy for Table<'_, N> {}
 
-/// Where a probe for a key ended.
-#[derive(Debug)]
-#[must_use]
-pub(crate) enum Probe<N> {
-    /// The key's node, and its slot.
-    Present(usize, NonNull<N>),
-    /// The slot that an insertion takes, and whether that turns an EMPTY slot into a used one.
-    Absent(usize, bool),
+/// One slot of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    line: usize,
+    slot: usize,
 }
 
 impl<'a, N> Table<'a, N> {
-    /// The smallest length there is, as a logarithm.
-    pub(crate) const BITS_MIN: u32 = LINE_BITS;
-
-    /// Allocates a table of `2^bits` EMPTY slots and gives the word that owns it.
-    pub(crate) fn allocate(bits: u32) -> TableWord<N> {
-        debug_assert!((Self::BITS_MIN..64).contains(&bits));
-        let lines: Box<[Line<N>]> = (0..1usize << (bits - LINE_BITS)).map(|_| Line::empty()).collect();
-        let first = Box::into_raw(lines).cast::<Line<N>>();
+    /// Allocates a table of `2^bits` lines for the hashes that share `depth` bits and gives the word that owns it.
+    pub(crate) fn allocate(bits: u32, depth: u32) -> TableWord<N> {
+        debug_assert!(bits < SHIFT_MAX);
+        // One line more, before the others: its control word counts the table's nodes.
+        let lines: Box<[Line<N>]> = (0..=1usize << bits).map(|_| Line::empty()).collect();
+        // SAFETY: there are two lines at least.
+        let first = unsafe { Box::into_raw(lines).cast::<Line<N>>().add(1) };
         assert!(
             first.addr() & !ADDRESS == 0,
-            "the allocator returned an address above 2^48, where RcuMap keeps the table's length"
+            "the allocator returned an address above 2^48, where RcuMap keeps the table's length: use an allocator that \
+             neither maps high addresses nor tags pointers"
         );
-        first.map_addr(|address| address | (bits as usize) << LENGTH_SHIFT)
+        let mark = ((SHIFT_MAX - bits) | (depth << SHIFT_BITS)) as usize;
+        first.map_addr(|address| address | mark << MARK_SHIFT)
     }
 
     /// Frees a table, not the nodes in it.
@@ -97,15 +139,12 @@ impl<'a, N> Table<'a, N> {
     /// # Safety
     /// `word` came from `allocate`, is freed once, and nobody uses the table any more.
     pub(crate) unsafe fn free(word: TableWord<N>) {
-        let lines = 1usize << (Self::length_bits(word) - LINE_BITS);
-        let first = word.map_addr(|address| address & ADDRESS);
+        // SAFETY: the caller's promise.
+        let table = unsafe { Table::borrow(word) };
+        // SAFETY: `allocate` made one line more, before the first.
+        let lines = ptr::slice_from_raw_parts_mut(unsafe { table.first.as_ptr().sub(1) }, table.len() + 1);
         // SAFETY: the caller's promise; address and length are those of the box that `allocate` took apart.
-        drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, lines)) });
-    }
-
-    #[inline(always)]
-    fn length_bits(word: TableWord<N>) -> u32 {
-        (word.addr() >> LENGTH_SHIFT) as u32
+        drop(unsafe { Box::from_raw(lines) });
     }
 
     /// Borrows the table behind a word.
@@ -117,184 +156,199 @@ impl<'a, N> Table<'a, N> {
         let first = word.map_addr(|address| address & ADDRESS);
         Self {
             // SAFETY: `allocate` made the address from a box, which is never null.
-            slots: unsafe { NonNull::new_unchecked(first) }.cast(),
-            bits: Self::length_bits(word),
+            first: unsafe { NonNull::new_unchecked(first) },
+            mark: (word.addr() >> MARK_SHIFT) as u32,
             life: PhantomData,
         }
     }
 
-    /// Number of slots.
-    #[inline(always)]
+    /// The word that owns the table.
+    pub(crate) fn word(self) -> TableWord<N> {
+        let first = self.first.as_ptr();
+        first.map_addr(|address| address | (self.mark as usize) << MARK_SHIFT)
+    }
+
+    /// Logarithm of the number of lines.
+    pub(crate) fn bits(self) -> u32 {
+        SHIFT_MAX - (self.mark & ((1 << SHIFT_BITS) - 1))
+    }
+
+    /// Number of lines.
     pub(crate) fn len(self) -> usize {
-        1 << self.bits
+        1 << self.bits()
     }
 
-    /// Heap bytes of a table of `2^bits` slots.
-    pub(crate) fn bytes(self) -> usize {
-        self.len() * size_of::<AtomicPtr<N>>()
-    }
-
-    /// The slot at `index` modulo the length.
-    #[inline(always)]
-    fn slot(self, index: usize) -> &'a AtomicPtr<N> {
-        // SAFETY: the index is below the length by the mask; the lines are contiguous arrays of slots without padding
-        // (asserted below), and live for `'a`.
-        unsafe { self.slots.add(index & (self.len() - 1)).as_ref() }
-    }
-
-    /// Reads a slot and what its node points at.
-    #[inline(always)]
-    pub(crate) fn load(self, index: usize) -> Word<N> {
-        // Acquire: pairs with the Release in `store`; publishes the node's fields.
-        Word::from_raw(self.slot(index).load(Ordering::Acquire))
-    }
-
-    /// Writes a slot; for the holder of the shard's lock.
+    /// Hash bits that all nodes of the table share.
     #[inline]
-    pub(crate) fn store(self, index: usize, word: Word<N>) {
-        // Release: pairs with the Acquire in `load`; publishes the node's fields, written before it was linked.
-        self.slot(index).store(word.into_raw(), Ordering::Release);
+    pub(crate) fn depth(self) -> u32 {
+        self.mark >> SHIFT_BITS
     }
 
-    /// Finds the node of a key. Wait-free: at most one pass over the table.
+    /// Heap bytes of the table.
+    pub(crate) fn bytes(self) -> usize {
+        (self.len() + 1) * size_of::<Line<N>>()
+    }
+
+    /// A line, by an index below the length.
+    #[inline(always)]
+    fn line(self, index: usize) -> &'a Line<N> {
+        debug_assert!(index < self.len());
+        // SAFETY: the index is below the length, and the lines live for `'a`.
+        unsafe { self.first.add(index).as_ref() }
+    }
+
+    #[inline]
+    fn after(self, index: usize) -> usize {
+        (index + 1) & (self.len() - 1)
+    }
+
+    /// Nodes linked in the table; for the holder of the shard's lock, or in a frozen table.
+    pub(crate) fn live(self) -> usize {
+        self.counter().control().0 as usize
+    }
+
+    fn set_live(self, live: usize) {
+        self.counter().set_control(Control(live as u64));
+    }
+
+    fn counter(self) -> &'a Line<N> {
+        // SAFETY: `allocate` made one line more, before the first; it lives for `'a`.
+        unsafe { self.first.sub(1).as_ref() }
+    }
+
+    /// Finds the node that `is` accepts among those with the hash's tag. Wait-free: at most one pass over the table.
     #[inline(always)]
     pub(crate) fn find(
         self,
         hashed: Hashed,
-        mut is_key: impl FnMut(NonNull<N>) -> bool,
-    ) -> Option<NonNull<N>> {
+        mut is: impl FnMut(NonNull<N>) -> bool,
+    ) -> Option<(Place, NonNull<N>)> {
         let tag = hashed.tag();
-        let home = hashed.spread().home(self.bits);
-        for step in 0..self.len() {
-            let word = self.load(home + step);
-            if word.has_tag(tag)
-                && let Some(node) = word.node()
-                && is_key(node)
-            {
-                return Some(node);
+        let home = hashed.home(self.mark);
+        let mut index = home;
+        loop {
+            let line = self.line(index);
+            let control = line.control();
+            for slot in control.matching(tag) {
+                if let Some(node) = line.node(slot)
+                    && is(node)
+                {
+                    return Some((Place { line: index, slot }, node));
+                }
             }
-            if word.is_empty() {
+            if !control.is_passed() {
+                return None;
+            }
+            index = self.after(index);
+            if index == home {
                 return None;
             }
         }
-        None
     }
 
-    #[inline(always)]
-    fn peek(self, index: usize) -> Word<N> {
-        // Relaxed: the caller holds the shard's lock, under which every store was made.
-        Word::from_raw(self.slot(index).load(Ordering::Relaxed))
-    }
-
-    /// Finds a key's slot, or the slot where it belongs; for the holder of the shard's lock.
-    pub(crate) fn probe(self, hashed: Hashed, mut is_key: impl FnMut(NonNull<N>) -> bool) -> Probe<N> {
-        let tag = hashed.tag();
-        let mask = self.len() - 1;
-        let home = hashed.spread().home(self.bits);
-        let mut grave = None;
-        for step in 0..self.len() {
-            let index = (home + step) & mask;
-            let word = self.peek(index);
-            if word.is_empty() {
-                return match grave {
-                    Some(grave) => Probe::Absent(grave, false),
-                    None => Probe::Absent(index, true),
-                };
+    /// Links a node whose key has none, in the first free slot of its path; for the holder of the shard's lock, who
+    /// keeps the table from filling up.
+    pub(crate) fn link(self, hashed: Hashed, node: NonNull<N>) {
+        let mut index = hashed.home(self.mark);
+        let (line, slot) = loop {
+            let line = self.line(index);
+            let control = line.control();
+            if let Some(slot) = control.vacant() {
+                break (line, slot);
             }
-            if word.is_grave() {
-                grave.get_or_insert(index);
-            } else if word.has_tag(tag)
-                && let Some(node) = word.node()
-                && is_key(node)
-            {
-                return Probe::Present(index, node);
-            }
-        }
-        unreachable!("T1: a table without an EMPTY slot")
-    }
-
-    /// Finds the slot of a node by identity; for the holder of the shard's lock. Calls nothing of the user's.
-    pub(crate) fn seek(self, spread: Spread, node: NonNull<N>) -> Option<usize> {
-        let mask = self.len() - 1;
-        let home = spread.home(self.bits);
-        (0..self.len())
-            .map(|step| (home + step) & mask)
-            .take_while(|&index| !self.peek(index).is_empty())
-            .find(|&index| self.peek(index).node() == Some(node))
-    }
-
-    /// Places a word in the first free slot of its path; for the one owner of a table without graves.
-    pub(crate) fn place(self, spread: Spread, word: Word<N>) {
-        let mask = self.len() - 1;
-        let home = spread.home(self.bits);
-        let free = (0..self.len())
-            .map(|step| (home + step) & mask)
-            .find(|&index| self.peek(index).is_empty());
-        let Some(index) = free else {
-            unreachable!("T1: a table without an EMPTY slot")
+            // T1: counted before it is linked.
+            line.set_control(control.passed());
+            index = self.after(index);
+            debug_assert!(index != hashed.home(self.mark), "a full table");
         };
-        self.store(index, word);
+        line.link(slot, node);
+        line.set_control(line.control().with(slot, hashed.tag()));
+        self.set_live(self.live() + 1);
     }
 
-    /// Copies the words, one by one, into a table of the same length; for the holder of the shard's lock.
+    /// Puts a node in another's place; for the holder of the shard's lock.
+    pub(crate) fn replace(self, place: Place, node: NonNull<N>) {
+        self.line(place.line).link(place.slot, node);
+    }
+
+    /// Unlinks the node of that hash at that place; for the holder of the shard's lock.
+    pub(crate) fn bury(self, hashed: Hashed, place: Place) {
+        let line = self.line(place.line);
+        // Relaxed: publishes nothing; whoever retires the node orders this before any free.
+        line.slots[place.slot].store(ptr::null_mut(), Ordering::Relaxed);
+        line.set_control(line.control().without(place.slot));
+        let mut index = hashed.home(self.mark);
+        while index != place.line {
+            let line = self.line(index);
+            line.set_control(line.control().unpassed());
+            index = self.after(index);
+        }
+        self.set_live(self.live() - 1);
+    }
+
+    /// Copies the words, one by one, into a table of the same length and depth; for the holder of the shard's lock.
     pub(crate) fn duplicate(self) -> TableWord<N> {
-        let word = Self::allocate(self.bits);
+        let word = Self::allocate(self.bits(), self.depth());
         // SAFETY: this thread alone reaches the new table.
         let to = unsafe { Self::borrow(word) };
         for index in 0..self.len() {
-            to.store(index, self.peek(index));
+            let (from, to) = (self.line(index), to.line(index));
+            to.set_control(from.control());
+            for slot in 0..SLOTS {
+                if let Some(node) = from.node(slot) {
+                    to.link(slot, node);
+                }
+            }
         }
+        to.set_live(self.live());
         word
     }
 
-    /// Empties a slot as far as T2 allows and says how many slots became EMPTY; for the holder of the shard's lock.
-    pub(crate) fn bury(self, index: usize) -> usize {
-        let mask = self.len() - 1;
-        if !self.peek((index + 1) & mask).is_empty() {
-            self.store(index, Word::GRAVE);
-            return 0;
-        }
-        // T2: no path crosses `index` into an EMPTY slot, nor, then, the graves that end there.
-        self.store(index, Word::EMPTY);
-        let mut emptied = 1;
-        let mut before = index.wrapping_sub(1) & mask;
-        while self.peek(before).is_grave() {
-            self.store(before, Word::EMPTY);
-            emptied += 1;
-            before = before.wrapping_sub(1) & mask;
-        }
-        emptied
-    }
-
-    /// Gathers the nodes of up to [`CHUNK`] slots from `slot` on and returns the slot after them.
+    /// Gathers the nodes of up to [`CHUNK_LINES`] lines from `index` on and returns the line after them.
     ///
-    /// Each word is stored where the next node belongs, and that place moves on only if the word was FULL: no branch on
+    /// Each slot is stored where the next node belongs, and that place moves on only if the slot is taken: no branch on
     /// what is chance.
-    pub(crate) fn gather(self, slot: usize, chunk: &mut Chunk<N>) -> usize {
-        let end = (slot + CHUNK).min(self.len());
+    pub(crate) fn gather(self, index: usize, chunk: &mut Chunk<N>) -> usize {
+        let end = (index + CHUNK_LINES).min(self.len());
         let mut count = 0;
-        for index in slot..end {
-            let node = self.load(index).node();
-            chunk.nodes[count] = node.unwrap_or(NonNull::dangling());
-            count += usize::from(node.is_some());
+        for index in index..end {
+            let line = self.line(index);
+            for slot in 0..SLOTS {
+                let node = line.node(slot);
+                // SAFETY: at most one node a slot so far, this one's not counted: below the length of the chunk.
+                unsafe { *chunk.nodes.get_unchecked_mut(count) = node.unwrap_or(NonNull::dangling()) };
+                count += usize::from(node.is_some());
+            }
         }
         (chunk.next, chunk.count) = (0, count);
         end
     }
 
     /// Visits every linked node; what it visits under the shard's lock, or in a frozen table, is exact.
+    ///
+    /// Nodes lie all over the heap, so those of some lines ahead are asked for.
     pub(crate) fn nodes(self) -> impl Iterator<Item = NonNull<N>> + 'a {
-        (0..self.len()).filter_map(move |index| self.load(index).node())
+        (0..self.len()).flat_map(move |index| {
+            if index + LINES_AHEAD < self.len() {
+                let ahead = self.line(index + LINES_AHEAD);
+                (0..SLOTS).filter_map(|slot| ahead.node(slot)).for_each(prefetch);
+            }
+            let line = self.line(index);
+            (0..SLOTS).filter_map(move |slot| line.node(slot))
+        })
     }
 }
 
-/// Slots gathered at once.
-pub(crate) const CHUNK: usize = 32;
+/// Lines between the one being visited and the one whose nodes are asked for.
+const LINES_AHEAD: usize = 3;
+
+/// Lines gathered at once.
+const CHUNK_LINES: usize = 8;
 
 /// Nodes gathered from a table, some of them taken.
 #[derive(Debug)]
 pub(crate) struct Chunk<N> {
-    nodes: [NonNull<N>; CHUNK],
+    nodes: [NonNull<N>; CHUNK_LINES * SLOTS],
     next: usize,
     count: usize,
 }
@@ -302,7 +356,7 @@ pub(crate) struct Chunk<N> {
 impl<N> Chunk<N> {
     pub(crate) fn new() -> Self {
         Self {
-            nodes: [NonNull::dangling(); CHUNK],
+            nodes: [NonNull::dangling(); CHUNK_LINES * SLOTS],
             next: 0,
             count: 0,
         }
@@ -311,11 +365,18 @@ impl<N> Chunk<N> {
     /// Takes the next node.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<NonNull<N>> {
-        let node = *self.nodes[self.next..self.count].first()?;
+        let node = *self.rest().first()?;
         self.next += 1;
         Some(node)
     }
+
+    /// The nodes not yet taken.
+    #[inline]
+    pub(crate) fn rest(&self) -> &[NonNull<N>] {
+        &self.nodes[self.next..self.count]
+    }
 }
 
-// A line is nothing but its slots, so an array of lines is an array of slots.
-const _: () = assert!(size_of::<Line<u64>>() == LINE_SLOTS * size_of::<AtomicPtr<u64>>());
+// A line is one cache line.
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Line<u64>>() == 64);
