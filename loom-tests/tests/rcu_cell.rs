@@ -1,59 +1,16 @@
 //! rcu-map's cell and snapshot map: one version throughout, no write lost, a batch visible whole.
 #![cfg(loom)]
 
-use loom_tests::{Bounds, check};
+#[path = "rcu/value.rs"]
+mod value;
+
+use loom_tests::check;
 use rcu_map::{CellReader, RcuCell, SnapshotMap};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use sync_base::cell::UnsafeCell;
 use sync_base::sync::Arc;
 use sync_base::{Domain, thread};
-
-/// A value that loom watches: a free beside a read is a race, a value never freed a leak.
-struct Value(UnsafeCell<u32>, #[allow(dead_code)] Arc<()>);
-
-// SAFETY: written when it is made and when it is dropped; whether those are ordered with the reads is being checked.
-unsafe impl Sync for Value {}
-// SAFETY: as above.
-unsafe impl Send for Value {}
-
-impl Value {
-    fn new(value: u32) -> Self {
-        let made = Self(UnsafeCell::new(0), Arc::new(()));
-        // Written once more, since loom does not always take the making of a cell for a write.
-        // SAFETY: not shared yet.
-        made.0.with_mut(|v| unsafe { *v = value });
-        made
-    }
-
-    fn get(&self) -> u32 {
-        // SAFETY: as above.
-        let value = self.0.with(|v| unsafe { *v });
-        assert_ne!(value, 0, "read what was freed");
-        value
-    }
-}
-
-impl Clone for Value {
-    fn clone(&self) -> Self {
-        Self::new(self.get())
-    }
-}
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        // SAFETY: dropped once; loom reports anybody who still reads.
-        self.0.with_mut(|v| unsafe { *v = 0 });
-    }
-}
-
-fn bounds(threads: usize, quick: usize) -> Bounds {
-    Bounds {
-        threads,
-        quick,
-        deep: quick + 1,
-    }
-}
+use value::{Value, bounds, join, spawn};
 
 fn domain() -> Domain {
     Domain::builder().batch(1).build()
@@ -61,17 +18,6 @@ fn domain() -> Domain {
 
 fn cell(value: u32) -> Arc<RcuCell<Value>> {
     Arc::new(RcuCell::in_domain(Arc::new(Value::new(value)), domain()))
-}
-
-fn spawn<C: 'static>(shared: &Arc<C>, body: impl FnOnce(&C) + 'static) -> thread::JoinHandle<()> {
-    let shared = Arc::clone(shared);
-    thread::spawn(move || body(&shared))
-}
-
-fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
-    for thread in threads {
-        thread.join().unwrap();
-    }
 }
 
 #[test]

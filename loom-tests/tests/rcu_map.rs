@@ -1,44 +1,15 @@
 //! rcu-map's map: a present key is never missed, an entry is never torn, nothing is freed under a reader.
 #![cfg(loom)]
 
-use loom_tests::{Bounds, check};
+#[path = "rcu/value.rs"]
+mod value;
+
+use loom_tests::check;
 use rcu_map::{Entry, RcuMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use sync_base::cell::UnsafeCell;
 use sync_base::sync::Arc;
 use sync_base::{Domain, thread};
-
-/// A value that loom watches: a free beside a read is a race, a value never freed a leak.
-struct Value(UnsafeCell<u32>, #[allow(dead_code)] Arc<()>);
-
-// SAFETY: written when it is made and when it is dropped; whether those are ordered with the reads is being checked.
-unsafe impl Sync for Value {}
-// SAFETY: as above.
-unsafe impl Send for Value {}
-
-impl Value {
-    fn new(value: u32) -> Self {
-        let made = Self(UnsafeCell::new(0), Arc::new(()));
-        // Written once more, since loom does not always take the making of a cell for a write.
-        // SAFETY: not shared yet.
-        made.0.with_mut(|v| unsafe { *v = value });
-        made
-    }
-
-    fn get(&self) -> u32 {
-        // SAFETY: as above.
-        let value = self.0.with(|v| unsafe { *v });
-        assert_ne!(value, 0, "read what was freed");
-        value
-    }
-}
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        // SAFETY: dropped once; loom reports anybody who still reads.
-        self.0.with_mut(|v| unsafe { *v = 0 });
-    }
-}
+use value::{Value, bounds, join, spawn};
 
 /// All keys collide: probes cross one another's slots.
 #[derive(Default)]
@@ -54,8 +25,14 @@ type Map = RcuMap<u32, Value, BuildHasherDefault<Colliding>>;
 
 /// A map of one shard in a domain that collects at each retirement.
 fn map(keys: &[u32]) -> Arc<Map> {
+    roomy(keys, 0)
+}
+
+/// As [`map`], with room for `capacity` entries.
+fn roomy(keys: &[u32], capacity: usize) -> Arc<Map> {
     let map = RcuMap::<u32, Value>::builder()
         .shards(1)
+        .capacity(capacity)
         .hasher(BuildHasherDefault::default())
         .domain(Domain::builder().batch(1).build())
         .build();
@@ -63,25 +40,6 @@ fn map(keys: &[u32]) -> Arc<Map> {
         map.insert(key, Value::new(key * 10));
     }
     Arc::new(map)
-}
-
-fn bounds(threads: usize, quick: usize) -> Bounds {
-    Bounds {
-        threads,
-        quick,
-        deep: quick + 1,
-    }
-}
-
-fn spawn(map: &Arc<Map>, body: impl FnOnce(&Map) + 'static) -> thread::JoinHandle<()> {
-    let map = Arc::clone(map);
-    thread::spawn(move || body(&map))
-}
-
-fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
-    for thread in threads {
-        thread.join().unwrap();
-    }
 }
 
 #[test]
@@ -101,8 +59,8 @@ fn a_replaced_key_is_never_absent_and_never_torn() {
 #[test]
 fn a_first_insert_publishes_its_entry_whole() {
     check("map.get_beside_first_insert", bounds(3, 2), || {
-        // A table of eight with room, and nothing to retire: the slot alone carries the new entry over.
-        let map = map(&[1, 2, 3]);
+        // A table with room, and nothing to retire: the slot alone carries the new entry over.
+        let map = roomy(&[1], 3);
         let reader = spawn(&map, |map| {
             let seen = map.pin().get(&4).map(Value::get);
             assert!(matches!(seen, None | Some(40)), "{seen:?}");
@@ -152,16 +110,33 @@ fn a_present_key_is_met_through_a_rebuild() {
 }
 
 #[test]
-fn a_present_key_is_met_while_its_path_is_dug_up_and_filled() {
-    check("map.get_beside_graves", bounds(3, 2), || {
-        // Three colliding keys in a table of eight: the reader's probe for 3 crosses the slots of 1 and 2.
-        let map = map(&[1, 2, 3]);
+fn a_present_key_is_met_while_a_slot_before_it_is_given_up_and_taken() {
+    check("map.get_beside_reuse", bounds(3, 2), || {
+        // Three colliding keys, two to a line: the reader's probe for 3 goes past the line of 1 and 2.
+        let map = roomy(&[1, 2, 3], 6);
         let reader = spawn(&map, |map| {
             assert_eq!(map.pin().get(&3).map(Value::get), Some(30));
         });
         let writer = spawn(&map, |map| {
             map.remove(&1);
             map.insert(4, Value::new(40));
+        });
+        join([reader, writer]);
+        assert_eq!(map.len(), 3);
+    });
+}
+
+#[test]
+fn a_present_key_is_met_while_others_go_past_its_line_and_come_back() {
+    check("map.get_beside_passing", bounds(3, 2), || {
+        let map = roomy(&[1, 2, 3], 6);
+        let reader = spawn(&map, |map| {
+            assert_eq!(map.pin().get(&3).map(Value::get), Some(30));
+            assert!(map.pin().get(&9).is_none());
+        });
+        let writer = spawn(&map, |map| {
+            map.insert(4, Value::new(40));
+            map.remove(&4);
         });
         join([reader, writer]);
         assert_eq!(map.len(), 3);

@@ -18,7 +18,19 @@ impl Hasher for Colliding {
     fn write(&mut self, _: &[u8]) {}
 }
 
-type Map = RcuMap<u8, u8, BuildHasherDefault<Colliding>>;
+/// Keys spread over the shards.
+#[derive(Default)]
+struct Spreading(u64);
+impl Hasher for Spreading {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = u64::from(bytes[0]);
+    }
+}
+
+type Map<H> = RcuMap<u8, u8, BuildHasherDefault<H>>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Op {
@@ -83,7 +95,7 @@ impl SequentialSpec for Oracle {
     }
 }
 
-fn perform(map: &Map, op: &Op) -> Ret {
+fn perform<H: Hasher + Default>(map: &Map<H>, op: &Op) -> Ret {
     match *op {
         Op::Get(k) => Ret::Value(map.pin().get(&k).copied()),
         Op::Insert(k, v) => Ret::Value(map.insert(k, v).as_deref().copied()),
@@ -113,10 +125,10 @@ fn perform(map: &Map, op: &Op) -> Ret {
     }
 }
 
-fn random_op(roll: u64, n: u8, whole: bool) -> Op {
+fn random_op(roll: u64, n: u8) -> Op {
     let key = (roll >> 8) as u8 % 3;
     let expected = (!roll.is_multiple_of(5)).then_some((roll >> 16) as u8 % 4);
-    match roll % if whole { 16 } else { 14 } {
+    match roll % 16 {
         0..=3 => Op::Get(key),
         4 | 5 => Op::Insert(key, n),
         6 | 7 => Op::Remove(key),
@@ -131,12 +143,12 @@ fn random_op(roll: u64, n: u8, whole: bool) -> Op {
 }
 
 /// Runs threads of random operations and checks that some order of them explains every answer.
-fn linearizable(threads: u64, ops: u8, shards: usize, whole: bool) {
+fn linearizable<H: Hasher + Default + 'static>(threads: u64, ops: u8, shards: usize) {
     let seeds = std::sync::atomic::AtomicU64::new(1);
     let body = move || {
         // Relaxed: one execution at a time; it only varies the operations.
         let seed = seeds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let map: Arc<Map> = Arc::new(
+        let map: Arc<Map<H>> = Arc::new(
             RcuMap::<u8, u8>::builder()
                 .shards(shards)
                 .hasher(BuildHasherDefault::default())
@@ -153,7 +165,7 @@ fn linearizable(threads: u64, ops: u8, shards: usize, whole: bool) {
                         state ^= state << 13;
                         state ^= state >> 7;
                         state ^= state << 17;
-                        let op = random_op(state >> 9, n, whole);
+                        let op = random_op(state >> 9, n);
                         history.lock().unwrap().on_invoke(id, op.clone()).unwrap();
                         let ret = perform(&map, &op);
                         history.lock().unwrap().on_return(id, ret).unwrap();
@@ -174,15 +186,21 @@ fn linearizable(threads: u64, ops: u8, shards: usize, whole: bool) {
 
 #[test]
 fn c1_map_is_linearizable_with_three_threads() {
-    linearizable(3, 6, 1, true);
+    linearizable::<Colliding>(3, 6, 1);
 }
 
 #[test]
 fn c1_map_is_linearizable_with_four_threads() {
-    linearizable(4, 5, 1, true);
+    linearizable::<Colliding>(4, 5, 1);
 }
 
 #[test]
 fn c1_map_is_linearizable_with_five_threads() {
-    linearizable(5, 4, 1, true);
+    linearizable::<Colliding>(5, 4, 1);
+}
+
+/// Snapshots and clears concern every shard; they too take place at one moment.
+#[test]
+fn c1_map_is_linearizable_across_shards() {
+    linearizable::<Spreading>(4, 5, 4);
 }

@@ -27,7 +27,7 @@ use sync_base::atomic::{AtomicPtr, Ordering};
 #[derive(Debug)]
 pub(crate) struct Directory<N> {
     /// 32 less the logarithm of the length: how far a hash is shifted to give an entry.
-    shift: u32,
+    shift: usize,
     entries: Box<[AtomicPtr<Line<N>>]>,
 }
 
@@ -36,7 +36,7 @@ impl<N> Directory<N> {
     pub(crate) fn of(depth: u32, mut table: impl FnMut() -> TableWord<N>) -> Box<Self> {
         debug_assert!(depth <= PREFIX_BITS_MAX);
         Box::new(Self {
-            shift: 32 - depth,
+            shift: 32 - depth as usize,
             entries: (0..1usize << depth).map(|_| AtomicPtr::new(table())).collect(),
         })
     }
@@ -73,7 +73,7 @@ impl<N> Directory<N> {
 
     /// Logarithm of the number of entries.
     pub(crate) fn bits(&self) -> u32 {
-        32 - self.shift
+        (32 - self.shift) as u32
     }
 
     /// Heap bytes of the directory, without its tables.

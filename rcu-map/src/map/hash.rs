@@ -30,14 +30,14 @@ impl Hashed {
     #[inline]
     pub(crate) fn prefix(self, bits: u32) -> usize {
         debug_assert!(bits <= PREFIX_BITS_MAX);
-        self.shifted(32 - bits)
+        self.shifted(32 - bits as usize)
     }
 
-    /// The first `32 - shift` bits.
+    /// The first `32 - shift` bits; bits of `shift` above the sixth do not count.
     #[inline(always)]
-    pub(crate) fn shifted(self, shift: u32) -> usize {
+    pub(crate) fn shifted(self, shift: usize) -> usize {
         // Widened, since shifting 32 bits by 32 is not defined.
-        (u64::from(self.0) >> shift) as usize
+        u64::from(self.0).wrapping_shr(shift as u32) as usize
     }
 
     /// The bit that comes after the first `bits` bits, below 16.
@@ -47,18 +47,28 @@ impl Hashed {
         self.0 << bits >> 31 == 1
     }
 
-    /// Index of the first line to probe among `2^(32 - shift)`; bits of `shift` above the sixth do not count.
+    /// Index of the first line to probe among `2^(32 - shift)`; bits of `shift` above the sixth do not count, so that a
+    /// word that carries other things above them can be given as it is.
     #[inline(always)]
-    pub(crate) fn home(self, shift: u32) -> usize {
+    pub(crate) fn home(self, shift: usize) -> usize {
         // Widened, as above.
-        u64::from(self.0 << 16).wrapping_shr(shift) as usize
+        u64::from(self.0 << 16).wrapping_shr(shift as u32) as usize
     }
 
-    /// The tag, which is never zero.
+    /// The tag: seven bits, below one that is set.
     #[inline(always)]
-    pub(crate) fn tag(self) -> u8 {
-        (self.0 as u8).max(1)
+    pub(crate) fn tag(self) -> Tag {
+        Tag(self.0 as u8 | Tag::TAKEN)
     }
+}
+
+/// What a control word holds of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag(pub(crate) u8);
+
+impl Tag {
+    /// Set in every tag, so that none is zero, which marks a free slot.
+    const TAKEN: u8 = 0x80;
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

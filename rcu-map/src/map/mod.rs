@@ -159,7 +159,7 @@ where
         let _ = guard;
         let hashed = self.hashed(key);
         // SAFETY: M1: the guard keeps this section open for `'g`.
-        let node = unsafe { self.shards.find(hashed, |k| k.borrow() == key) };
+        let node = unsafe { self.shards.find(hashed, move |k| k.borrow() == key) };
         // SAFETY: M1: met in a slot within the section, so alive for `'g`.
         node.map(|node| unsafe { node.as_ref() })
     }

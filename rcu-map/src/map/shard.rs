@@ -38,7 +38,10 @@ use sync_base::{CachePadded, Guard};
 /// Logarithm of the lines beyond which a table is split instead of doubled: the longest write copies one such table.
 ///
 /// Fewer under loom, so that a model reaches a split.
-const BITS_MAX: u32 = if cfg!(loom) { 1 } else { 8 };
+const BITS_MAX: u32 = if cfg!(loom) { 1 } else { 7 };
+
+/// Nodes looked at to see whether a split would tell a full table's hashes apart.
+const SAMPLE: usize = 64;
 
 /// What writers share of one shard, on cache lines that readers do not touch.
 #[derive(Debug)]
@@ -153,7 +156,7 @@ impl<K, V> Shards<K, V> {
     pub(crate) unsafe fn find(
         &self,
         hashed: Hashed,
-        is_key: impl FnMut(&K) -> bool,
+        is_key: impl Fn(&K) -> bool + Copy,
     ) -> Option<NonNull<Node<K, V>>> {
         // SAFETY: the caller's promise.
         unsafe { find_in(self.directory(), hashed, is_key) }
@@ -255,11 +258,11 @@ impl<K, V> Shards<K, V> {
 pub(crate) unsafe fn find_in<K, V>(
     directory: &Directory<Node<K, V>>,
     hashed: Hashed,
-    mut is_key: impl FnMut(&K) -> bool,
+    is_key: impl Fn(&K) -> bool + Copy,
 ) -> Option<NonNull<Node<K, V>>> {
     // SAFETY: the caller's promise.
     let table = unsafe { directory.table(hashed) };
-    let found = table.find(hashed, |node| {
+    let found = table.find(hashed, move |node| {
         // SAFETY: N1, and the caller's section keeps a node met in a slot alive.
         is_key(unsafe { &node.as_ref().key })
     });
@@ -286,9 +289,9 @@ impl<'a, K, V> Held<'a, K, V> {
     fn find(
         &self,
         hashed: Hashed,
-        mut is_key: impl FnMut(&K) -> bool,
+        is_key: impl Fn(&K) -> bool + Copy,
     ) -> Option<(Place, NonNull<Node<K, V>>)> {
-        self.table(hashed).find(hashed, |node| {
+        self.table(hashed).find(hashed, move |node| {
             // SAFETY: a node linked in the current table is unlinked, hence retired, only by a holder of the lock.
             is_key(unsafe { &node.as_ref().key })
         })
@@ -299,7 +302,8 @@ impl<'a, K, V> Held<'a, K, V> {
     where
         K: Eq,
     {
-        match self.find(fresh.hashed(), |key| key == fresh.key()) {
+        let wanted = fresh.key();
+        match self.find(fresh.hashed(), move |key| key == wanted) {
             Some((place, old)) => {
                 self.replace(place, fresh);
                 Unlinked {
@@ -319,7 +323,8 @@ impl<'a, K, V> Held<'a, K, V> {
     where
         K: Eq,
     {
-        match self.find(fresh.hashed(), |key| key == fresh.key()) {
+        let wanted = fresh.key();
+        match self.find(fresh.hashed(), move |key| key == wanted) {
             Some(_) => Err(fresh),
             None => Ok(self.link(fresh)),
         }
@@ -329,7 +334,7 @@ impl<'a, K, V> Held<'a, K, V> {
     pub(crate) fn swap(self, seen: NonNull<Node<K, V>>, fresh: Fresh<K, V>) -> Result<(), Fresh<K, V>> {
         match self
             .table(fresh.hashed())
-            .find(fresh.hashed(), |node| node == seen)
+            .find(fresh.hashed(), move |node| node == seen)
         {
             Some((place, _)) => {
                 self.replace(place, fresh);
@@ -341,7 +346,7 @@ impl<'a, K, V> Held<'a, K, V> {
 
     /// Unlinks `seen`; false if it is no longer linked. Runs no user code.
     pub(crate) fn unlink(self, hashed: Hashed, seen: NonNull<Node<K, V>>) -> bool {
-        match self.table(hashed).find(hashed, |node| node == seen) {
+        match self.table(hashed).find(hashed, move |node| node == seen) {
             Some((place, _)) => {
                 self.bury(hashed, place);
                 true
@@ -351,7 +356,11 @@ impl<'a, K, V> Held<'a, K, V> {
     }
 
     /// Unlinks a key's node.
-    pub(crate) fn take(self, hashed: Hashed, is_key: impl FnMut(&K) -> bool) -> Option<NonNull<Node<K, V>>> {
+    pub(crate) fn take(
+        self,
+        hashed: Hashed,
+        is_key: impl Fn(&K) -> bool + Copy,
+    ) -> Option<NonNull<Node<K, V>>> {
         let (place, node) = self.find(hashed, is_key)?;
         self.bury(hashed, place);
         Some(node)
@@ -430,17 +439,15 @@ fn succeed<K, V>(table: Table<'_, Node<K, V>>, next: Hashed) -> Successor<K, V> 
     let (bits, depth) = (table.bits(), table.depth());
     // SAFETY: linked in the current table of a shard whose lock is held, so not retired.
     let hashed = |node: NonNull<Node<K, V>>| unsafe { node.as_ref().hashed };
-    let halves = bits >= BITS_MAX && depth < PREFIX_BITS_MAX && {
-        let set = table
+    // A split that leaves all nodes on one side, since hashes collide, would be followed by another. What a sample does
+    // not show costs one split more: a half has room for all nodes and the next.
+    let splits = bits >= BITS_MAX
+        && depth < PREFIX_BITS_MAX
+        && table
             .nodes()
-            .filter(|node| hashed(*node).bit_after(depth))
-            .count()
-            + usize::from(next.bit_after(depth));
-        // A split that leaves nearly all nodes on one side, since hashes collide, would be followed by another.
-        let least = (table.live() + 1) / 8;
-        (least.max(1)..=table.live() - least.min(table.live())).contains(&set)
-    };
-    let successor = if halves {
+            .take(SAMPLE)
+            .any(|node| hashed(node).bit_after(depth) != next.bit_after(depth));
+    let successor = if splits {
         let half = || Table::allocate(bits, depth + 1);
         Successor::Halves(half(), half())
     } else {

@@ -106,7 +106,7 @@ where
     {
         let hashed = Hashed::new(self.hasher.hash_one(key));
         // SAFETY: the directory and a count of each node in it are the snapshot's own.
-        unsafe { find_in(self.directory.as_deref()?, hashed, |k: &K| k.borrow() == key) }
+        unsafe { find_in(self.directory.as_deref()?, hashed, move |k: &K| k.borrow() == key) }
     }
 
     /// Borrows a value.

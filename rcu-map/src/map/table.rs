@@ -1,8 +1,8 @@
 //! An array of lines, each with the tags of its slots at its head, that never changes its length.
 //!
-//! A table is reached through one word that packs its address with the logarithms of its length and of the share of all
-//! hashes that it serves, so a look-up needs no header: directory -> line -> node. One cache line holds the tags and the
-//! slots that they speak of.
+//! A table is reached through one word, its address with its length in the six bits that the alignment of lines leaves
+//! free, so a look-up needs no header: directory -> line -> node. One cache line holds the tags and the slots that they
+//! speak of.
 //!
 //! # Invariants
 //! - T1: a node stands in the first line from its home on that had a free slot when it came. Each line that it went past
@@ -36,17 +36,16 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use sync_base::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-const MARK_SHIFT: u32 = 48;
-const ADDRESS: usize = (1 << MARK_SHIFT) - 1;
-/// Bits of a mark that hold how far a hash is shifted to give a line; the others hold the depth.
-const SHIFT_BITS: u32 = 8;
-/// A line's shift when the table has one line.
+/// Bits of a table's word that hold how far a hash is shifted to give a line.
+const SHIFT: usize = 63;
+/// The shift of a table of one line.
 const SHIFT_MAX: u32 = 32;
+/// Where a table's depth stands in the word that counts its nodes.
+const DEPTH_AT: u32 = 56;
 
 /// One cache line: the tags of its slots, and the slots.
 #[derive(Debug)]
-#[repr(C)]
-#[cfg_attr(not(loom), repr(align(64)))] // loom's atomics have a size of their own
+#[repr(C, align(64))]
 pub(crate) struct Line<N> {
     control: AtomicU64,
     slots: [AtomicPtr<N>; SLOTS],
@@ -91,15 +90,13 @@ impl<N> Line<N> {
     }
 }
 
-/// A table's address, length and depth in the form that a directory stores.
+/// A table's address and length in the form that a directory stores.
 pub(crate) type TableWord<N> = *mut Line<N>;
 
 /// A borrowed table.
 #[derive(Debug)]
 pub(crate) struct Table<'a, N> {
-    first: NonNull<Line<N>>,
-    /// How far a hash is shifted to give a line, and above that the depth.
-    mark: u32,
+    word: NonNull<Line<N>>,
     life: PhantomData<&'a Line<N>>,
 }
 
@@ -125,13 +122,11 @@ impl<'a, N> Table<'a, N> {
         let lines: Box<[Line<N>]> = (0..=1usize << bits).map(|_| Line::empty()).collect();
         // SAFETY: there are two lines at least.
         let first = unsafe { Box::into_raw(lines).cast::<Line<N>>().add(1) };
-        assert!(
-            first.addr() & !ADDRESS == 0,
-            "the allocator returned an address above 2^48, where RcuMap keeps the table's length: use an allocator that \
-             neither maps high addresses nor tags pointers"
-        );
-        let mark = ((SHIFT_MAX - bits) | (depth << SHIFT_BITS)) as usize;
-        first.map_addr(|address| address | mark << MARK_SHIFT)
+        let word = first.map_addr(|address| address | (SHIFT_MAX - bits) as usize);
+        // SAFETY: a table of this thread's own.
+        let table = unsafe { Self::borrow(word) };
+        table.counter().set_control(Control(u64::from(depth) << DEPTH_AT));
+        word
     }
 
     /// Frees a table, not the nodes in it.
@@ -142,7 +137,7 @@ impl<'a, N> Table<'a, N> {
         // SAFETY: the caller's promise.
         let table = unsafe { Table::borrow(word) };
         // SAFETY: `allocate` made one line more, before the first.
-        let lines = ptr::slice_from_raw_parts_mut(unsafe { table.first.as_ptr().sub(1) }, table.len() + 1);
+        let lines = ptr::slice_from_raw_parts_mut(unsafe { table.first().as_ptr().sub(1) }, table.len() + 1);
         // SAFETY: the caller's promise; address and length are those of the box that `allocate` took apart.
         drop(unsafe { Box::from_raw(lines) });
     }
@@ -153,24 +148,28 @@ impl<'a, N> Table<'a, N> {
     /// The table lives for `'a`.
     #[inline(always)]
     pub(crate) unsafe fn borrow(word: TableWord<N>) -> Self {
-        let first = word.map_addr(|address| address & ADDRESS);
         Self {
-            // SAFETY: `allocate` made the address from a box, which is never null.
-            first: unsafe { NonNull::new_unchecked(first) },
-            mark: (word.addr() >> MARK_SHIFT) as u32,
+            // SAFETY: `allocate` made the word from a box's address, which is never null.
+            word: unsafe { NonNull::new_unchecked(word) },
             life: PhantomData,
         }
     }
 
     /// The word that owns the table.
     pub(crate) fn word(self) -> TableWord<N> {
-        let first = self.first.as_ptr();
-        first.map_addr(|address| address | (self.mark as usize) << MARK_SHIFT)
+        self.word.as_ptr()
+    }
+
+    /// The first line.
+    #[inline(always)]
+    fn first(self) -> NonNull<Line<N>> {
+        // SAFETY: lines lie at multiples of 64, and not at zero.
+        unsafe { NonNull::new_unchecked(self.word.as_ptr().map_addr(|address| address & !SHIFT)) }
     }
 
     /// Logarithm of the number of lines.
     pub(crate) fn bits(self) -> u32 {
-        SHIFT_MAX - (self.mark & ((1 << SHIFT_BITS) - 1))
+        SHIFT_MAX - (self.word.addr().get() & SHIFT) as u32
     }
 
     /// Number of lines.
@@ -179,9 +178,8 @@ impl<'a, N> Table<'a, N> {
     }
 
     /// Hash bits that all nodes of the table share.
-    #[inline]
     pub(crate) fn depth(self) -> u32 {
-        self.mark >> SHIFT_BITS
+        (self.counter().control().0 >> DEPTH_AT) as u32
     }
 
     /// Heap bytes of the table.
@@ -194,7 +192,12 @@ impl<'a, N> Table<'a, N> {
     fn line(self, index: usize) -> &'a Line<N> {
         debug_assert!(index < self.len());
         // SAFETY: the index is below the length, and the lines live for `'a`.
-        unsafe { self.first.add(index).as_ref() }
+        unsafe { self.first().add(index).as_ref() }
+    }
+
+    #[inline(always)]
+    fn home(self, hashed: Hashed) -> usize {
+        hashed.home(self.word.addr().get())
     }
 
     #[inline]
@@ -204,16 +207,18 @@ impl<'a, N> Table<'a, N> {
 
     /// Nodes linked in the table; for the holder of the shard's lock, or in a frozen table.
     pub(crate) fn live(self) -> usize {
-        self.counter().control().0 as usize
+        (self.counter().control().0 & ((1 << DEPTH_AT) - 1)) as usize
     }
 
     fn set_live(self, live: usize) {
-        self.counter().set_control(Control(live as u64));
+        let depth = u64::from(self.depth()) << DEPTH_AT;
+        self.counter().set_control(Control(live as u64 | depth));
     }
 
+    /// The line before the first, whose control word holds the number of nodes and, for good, the depth.
     fn counter(self) -> &'a Line<N> {
         // SAFETY: `allocate` made one line more, before the first; it lives for `'a`.
-        unsafe { self.first.sub(1).as_ref() }
+        unsafe { self.first().sub(1).as_ref() }
     }
 
     /// Finds the node that `is` accepts among those with the hash's tag. Wait-free: at most one pass over the table.
@@ -221,15 +226,38 @@ impl<'a, N> Table<'a, N> {
     pub(crate) fn find(
         self,
         hashed: Hashed,
-        mut is: impl FnMut(NonNull<N>) -> bool,
+        is: impl Fn(NonNull<N>) -> bool + Copy,
     ) -> Option<(Place, NonNull<N>)> {
-        let tag = hashed.tag();
-        let home = hashed.home(self.mark);
-        let mut index = home;
-        loop {
+        let index = self.home(hashed);
+        let line = self.line(index);
+        let control = line.control();
+        for slot in control.matching(hashed.tag()) {
+            if let Some(node) = line.node(slot)
+                && is(node)
+            {
+                return Some((Place { line: index, slot }, node));
+            }
+        }
+        if control.is_passed() {
+            return self.find_further(hashed, is);
+        }
+        None
+    }
+
+    /// Goes on behind the home line.
+    #[cold]
+    #[inline(never)]
+    fn find_further(
+        self,
+        hashed: Hashed,
+        is: impl Fn(NonNull<N>) -> bool + Copy,
+    ) -> Option<(Place, NonNull<N>)> {
+        let home = self.home(hashed);
+        let mut index = self.after(home);
+        while index != home {
             let line = self.line(index);
             let control = line.control();
-            for slot in control.matching(tag) {
+            for slot in control.matching(hashed.tag()) {
                 if let Some(node) = line.node(slot)
                     && is(node)
                 {
@@ -240,16 +268,14 @@ impl<'a, N> Table<'a, N> {
                 return None;
             }
             index = self.after(index);
-            if index == home {
-                return None;
-            }
         }
+        None
     }
 
     /// Links a node whose key has none, in the first free slot of its path; for the holder of the shard's lock, who
     /// keeps the table from filling up.
     pub(crate) fn link(self, hashed: Hashed, node: NonNull<N>) {
-        let mut index = hashed.home(self.mark);
+        let mut index = self.home(hashed);
         let (line, slot) = loop {
             let line = self.line(index);
             let control = line.control();
@@ -259,7 +285,7 @@ impl<'a, N> Table<'a, N> {
             // T1: counted before it is linked.
             line.set_control(control.passed());
             index = self.after(index);
-            debug_assert!(index != hashed.home(self.mark), "a full table");
+            debug_assert!(index != self.home(hashed), "a full table");
         };
         line.link(slot, node);
         line.set_control(line.control().with(slot, hashed.tag()));
@@ -277,7 +303,7 @@ impl<'a, N> Table<'a, N> {
         // Relaxed: publishes nothing; whoever retires the node orders this before any free.
         line.slots[place.slot].store(ptr::null_mut(), Ordering::Relaxed);
         line.set_control(line.control().without(place.slot));
-        let mut index = hashed.home(self.mark);
+        let mut index = self.home(hashed);
         while index != place.line {
             let line = self.line(index);
             line.set_control(line.control().unpassed());
@@ -377,6 +403,6 @@ impl<N> Chunk<N> {
     }
 }
 
-// A line is one cache line.
+// A line is one cache line; loom's atomics have a size of their own.
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Line<u64>>() == 64);

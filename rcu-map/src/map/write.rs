@@ -113,7 +113,7 @@ where
         let node = self
             .shards
             .hold(hashed, &guard)
-            .take(hashed, |k| k.borrow() == key)?;
+            .take(hashed, move |k| k.borrow() == key)?;
         // SAFETY: M2: this call unlinked it.
         Some(unsafe { Removed::new(node, self.domain()) })
     }
