@@ -29,10 +29,8 @@
 //!   allocating and needs no reclamation.
 //! - A value's destructor must run *now*: removal here frees after the last reader, some batches later.
 //! - Keys or values borrow from somewhere, or are not `Send + Sync`: they must outlive any reader.
-//! - Hundreds of tiny maps: an empty [`RcuMap`] takes some 12 KiB; build it with one shard, or take [`SnapshotMap`].
+//! - Hundreds of tiny maps: an empty [`RcuMap`] takes some 17 KiB; build it with one shard, or take [`SnapshotMap`].
 //! - Readers sleep inside a section: they hold up everything removed since. Keep an [`Entry`] or an `Arc` instead.
-//! - A 32-bit target: slots keep hash bits in the upper 16 bits of a 64-bit address, and other targets do not compile. An
-//!   address above 2^48 (none comes without an explicit hint) is refused by a panic that says so.
 //!
 //! # Against others
 //! | | readers write shared memory | a read may wait | borrow without a guard type | replaced key ever absent | O(1) write | consistent snapshot | several keys at once |
@@ -48,8 +46,9 @@
 //! # Costs
 //! Measured in one run with the peers by `cargo xtask claims --only map`, `--only snap`, `--only cell`; the figures stand in
 //! `docs/BENCHMARKS.md`, misses included. Look-ups: claims `map.get.*`; reads beside writes: `map.mixed.*`; replace:
-//! `map.replace.*`; the longest insert (a rebuild copies one shard of 64): `map.insert.worst`; iteration: `map.iter`
-//! (no prefetching, which was measured and did not help: [`Iter`]); the O(n) write of the snapshot map: `snap.write`; `snap.get`, `cell.get.*`.
+//! `map.replace.*`; the longest insert (it splits one table of at most 672 entries): `map.insert.worst`; iteration:
+//! `map.iter` (prefetched in large maps, where that helps: [`Iter`]); the O(n) write of the snapshot map: `snap.write`;
+//! `snap.get`, `cell.get.*`.
 //!
 //! # Hashers
 //! Maps default to `std`'s `RandomState`, which strangers cannot aim collisions at; a probe forced to be long would slow
@@ -65,11 +64,6 @@
 //! The protocols run as shipped under loom (three threads with main, preemption bound 2; `loom-tests`), and the map's
 //! operations are linearizable under shuttle with three to five threads. Trusted: `std`'s mutex, `HashMap` and `Arc`, and
 //! what `sync-base` trusts.
-
-#[cfg(not(target_pointer_width = "64"))]
-compile_error!(
-    "rcu-map keeps hash bits in the upper 16 bits of 64-bit addresses; other widths are not supported"
-);
 
 mod cell;
 mod error;

@@ -228,7 +228,7 @@ proptest! {
 }
 
 #[test]
-fn graves_are_reclaimed_so_that_churn_does_not_grow_the_table() {
+fn slots_are_used_again_so_that_churn_does_not_grow_the_table() {
     let map = RcuMap::<u64, u64>::builder().shards(1).build();
     for i in 0..200_000u64 {
         map.insert(i, i);
@@ -238,6 +238,32 @@ fn graves_are_reclaimed_so_that_churn_does_not_grow_the_table() {
     }
     assert_eq!(map.len(), 8);
     assert_eq!(map.pin().iter().count(), 8);
+}
+
+/// A table of colliding hashes cannot be split: it grows past the length at which others are, and its lines lose count
+/// of what went past them.
+#[test]
+fn a_thousand_colliding_keys_come_and_go() {
+    let map = RcuMap::<u16, u32>::builder()
+        .hasher(BuildHasherDefault::<Constant>::default())
+        .build();
+    let all = 0..1_200u16;
+    for key in all.clone() {
+        assert!(map.insert(key, u32::from(key)).is_none());
+    }
+    let pinned = map.pin();
+    assert!(all.clone().all(|key| pinned.get(&key) == Some(&u32::from(key))));
+    assert_eq!((pinned.iter().count(), pinned.get(&1_200)), (1_200, None));
+    for key in all.clone().filter(|key| key % 3 != 0) {
+        assert_eq!(map.remove(&key).as_deref(), Some(&u32::from(key)));
+    }
+    assert!(all.clone().all(|key| map.contains_key(&key) == (key % 3 == 0)));
+    for key in all.clone() {
+        map.insert(key, 7);
+    }
+    assert_eq!(map.len(), 1_200);
+    assert!(all.clone().all(|key| map.remove(&key).as_deref() == Some(&7)));
+    assert!(map.is_empty() && !map.contains_key(&0));
 }
 
 #[test]

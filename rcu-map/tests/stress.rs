@@ -69,6 +69,13 @@ impl Drop for Counted {
     }
 }
 
+/// Waits for threads to their very end, what they free on the way out included: a scope alone waits for the closures.
+fn end(running: Vec<std::thread::ScopedJoinHandle<'_, ()>>) {
+    for thread in running {
+        thread.join().expect("a thread failed");
+    }
+}
+
 fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -85,9 +92,10 @@ fn every_value_of_a_map_is_dropped_exactly_once() {
         .domain(domain.clone())
         .build();
     std::thread::scope(|s| {
+        let mut running = Vec::new();
         for seed in 1..=4u64 {
             let (map, tally) = (&map, &tally);
-            s.spawn(move || {
+            running.push(s.spawn(move || {
                 let reader = map.reader();
                 let mut kept = Vec::new();
                 let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -124,8 +132,9 @@ fn every_value_of_a_map_is_dropped_exactly_once() {
                         kept.clear();
                     }
                 }
-            });
+            }));
         }
+        end(running);
     });
     drop(map);
     drop(domain);
@@ -139,9 +148,10 @@ fn every_version_of_a_cell_is_dropped_exactly_once() {
     let cell = RcuCell::in_domain(Arc::new(tally.make(0)), domain.clone());
     let added = AtomicUsize::new(0);
     std::thread::scope(|s| {
+        let mut running = Vec::new();
         for seed in 1..=3u64 {
             let (cell, tally, added) = (&cell, &tally, &added);
-            s.spawn(move || {
+            running.push(s.spawn(move || {
                 let mut reader = cell.reader();
                 let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
                 let mut last = 0;
@@ -158,8 +168,9 @@ fn every_version_of_a_cell_is_dropped_exactly_once() {
                         _ => assert!(cell.load().get() >= last),
                     }
                 }
-            });
+            }));
         }
+        end(running);
     });
     // Relaxed: every thread was joined.
     assert_eq!(cell.load().get(), added.load(Ordering::Relaxed) as u64);
@@ -175,24 +186,26 @@ fn every_version_of_a_snapshot_map_is_dropped_exactly_once() {
     let map: SnapshotMap<u64, Counted> =
         SnapshotMap::in_domain((0..8).map(|i| (i, tally.make(0))).collect(), domain.clone());
     std::thread::scope(|s| {
+        let mut running = Vec::new();
         for _ in 0..2 {
-            s.spawn(|| {
+            running.push(s.spawn(|| {
                 for _ in 0..300 {
                     map.batch(|b| {
                         let next = b[&0].get() + 1;
                         (0..8).for_each(|i| drop(b.insert(i, tally.make(next))));
                     });
                 }
-            });
-            s.spawn(|| {
+            }));
+            running.push(s.spawn(|| {
                 let reader = map.reader();
                 for _ in 0..3_000 {
                     let seen = reader.load();
                     let first = seen[&0].get();
                     assert!(seen.values().all(|v| v.get() == first), "half a batch");
                 }
-            });
+            }));
         }
+        end(running);
     });
     assert_eq!(map.with(&0, Counted::get), Some(600));
     drop(map);

@@ -223,6 +223,48 @@ fn c1_remove_update_batch_iteration_and_snapshot_work_together() {
     assert!(snapshot.iter().all(|(k, v)| k == v));
 }
 
+/// Entries come in ascending order, so what is seen at any moment begins with the first, unless it is nothing.
+#[test]
+fn c1_clear_empties_the_map_at_one_moment() {
+    let map: RcuMap<u32, u32> = RcuMap::new();
+    std::thread::scope(|s| {
+        let writer = s.spawn(|| {
+            for _ in 0..400 {
+                (0..200).for_each(|i| drop(map.insert(i, i)));
+                map.clear();
+            }
+        });
+        let mut whole = 0;
+        while !writer.is_finished() {
+            let snapshot = map.snapshot();
+            assert_eq!(snapshot.iter().count(), snapshot.len());
+            assert!(
+                (0..snapshot.len() as u32).all(|i| snapshot.get(&i) == Some(&i)),
+                "{} entries, and not the first ones: a map half emptied",
+                snapshot.len()
+            );
+            whole += snapshot.len();
+        }
+        assert!(whole > 0, "nothing was ever seen");
+    });
+    assert!(map.is_empty());
+    assert_eq!(map.pin().iter().count(), 0);
+}
+
+#[test]
+fn c1_a_walk_goes_on_over_what_was_cleared_under_it() {
+    let map: RcuMap<u32, u32> = (0..10_000).map(|i| (i, i)).collect();
+    let pinned = map.pin();
+    let mut walk = pinned.iter();
+    let first = walk.next().map(|(key, _)| *key);
+    map.clear();
+    map.insert(1, 1);
+    assert_eq!((map.len(), pinned.iter().count()), (1, 1));
+    let mut met: Vec<_> = walk.map(|(key, _)| *key).chain(first).collect();
+    met.sort_unstable();
+    assert!(met.into_iter().eq(0..10_000), "the walk had begun before");
+}
+
 #[test]
 fn c1_a_guard_of_another_domain_is_refused() {
     let map: RcuMap<u32, u32> = [(1, 1)].into_iter().collect();
@@ -331,6 +373,23 @@ fn c10_a_walk_meets_every_entry_once_whatever_the_chunks() {
             assert!(met.into_iter().eq(0..n), "{n} entries, {shards} shards");
         }
     }
+}
+
+/// Where the nodes of a full map would exceed the processor's caches they are asked for ahead.
+#[test]
+fn c10_a_prefetched_walk_meets_every_entry_once() {
+    let map = RcuMap::<u64, [u64; 8]>::builder().capacity(400_000).build();
+    map.extend((0..1_000).map(|i| (i, [i; 8])));
+    let pinned = map.pin();
+    let by_fold = pinned.iter().fold(0, |sum, (_, value)| sum + value[7]);
+    let mut by_next = 0;
+    for (_, value) in pinned.iter() {
+        by_next += value[7];
+    }
+    assert_eq!(
+        (by_fold, by_next, pinned.iter().count()),
+        (499_500, 499_500, 1_000)
+    );
 }
 
 #[test]

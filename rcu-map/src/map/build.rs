@@ -40,7 +40,7 @@ impl Builder<RandomState> {
 }
 
 impl<S> Builder<S> {
-    /// Makes room for `entries` before any shard is rebuilt.
+    /// Makes room for `entries` before any table is split or copied, if hashes spread evenly.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.capacity = entries;
         self
@@ -48,8 +48,7 @@ impl<S> Builder<S> {
 
     /// Sets how many writers may write at once, rounded up to a power of two; 64 unless told, and at most.
     ///
-    /// Readers are not affected. Fewer shards save memory (about 200 bytes each); more keep the longest write short,
-    /// since a rebuild copies one shard.
+    /// Readers are not affected, nor is the longest write. Fewer shards save memory: about 260 bytes each.
     ///
     /// # Panics
     /// When `shards` is zero or above 64.

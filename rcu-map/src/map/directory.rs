@@ -76,6 +76,11 @@ impl<N> Directory<N> {
         (32 - self.shift) as u32
     }
 
+    /// Number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Heap bytes of the directory, without its tables.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.entries)

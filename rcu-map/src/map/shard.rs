@@ -458,3 +458,113 @@ fn succeed<K, V>(table: Table<'_, Node<K, V>>, next: Hashed) -> Successor<K, V> 
     }
     successor
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use sync_base::Domain;
+
+    type Small = Shards<u32, u32>;
+
+    fn fill(shards: &Small, hashes: impl Iterator<Item = u64>) {
+        let domain = Domain::new();
+        let guard = domain.pin();
+        for (key, hash) in (0..).zip(hashes) {
+            let fresh = Fresh::new(Hashed::new(hash), key, key);
+            let unlinked = shards.hold(fresh.hashed(), &guard).put(fresh);
+            assert!(unlinked.node.is_none());
+            if let Some(word) = unlinked.stale.table {
+                // SAFETY: replaced, and nobody else is there.
+                unsafe { Table::free(word) };
+            }
+            if let Some(directory) = unlinked.stale.directory {
+                // SAFETY: as above.
+                drop(unsafe { Box::from_raw(directory.as_ptr()) });
+            }
+        }
+    }
+
+    /// Bits and depth of every table, once each, and the nodes in all.
+    fn shape(shards: &Small) -> (Vec<(u32, u32)>, usize) {
+        // SAFETY: nobody else is there.
+        let tables: Vec<_> = unsafe { shards.directory().tables() }.collect();
+        let nodes = tables.iter().map(|table| table.nodes().count()).sum();
+        (
+            tables.iter().map(|table| (table.bits(), table.depth())).collect(),
+            nodes,
+        )
+    }
+
+    fn free(mut shards: Small) {
+        // SAFETY: the tables and their nodes are the map's, given up once.
+        unsafe { super::super::free_all(shards.take_tables()) };
+    }
+
+    #[test]
+    fn no_table_grows_past_the_length_that_bounds_the_longest_write() {
+        for shard_bits in [0, 3, 6] {
+            let shards = Small::new(shard_bits, 0);
+            fill(&shards, 0..100_000);
+            let (tables, nodes) = shape(&shards);
+            assert_eq!((nodes, shards.live()), (100_000, 100_000));
+            assert!(
+                tables
+                    .iter()
+                    .all(|(bits, depth)| *bits <= BITS_MAX && *depth >= shard_bits)
+            );
+            assert!(tables.len() > 100_000 / limit(BITS_MAX));
+            assert!(
+                tables.len() < 8 * 100_000 / limit(BITS_MAX),
+                "{} tables",
+                tables.len()
+            );
+            free(shards);
+        }
+    }
+
+    #[test]
+    fn hashes_that_collide_lengthen_their_table_and_not_the_directory() {
+        let shards = Small::new(2, 0);
+        fill(&shards, std::iter::repeat_n(5, 2_000));
+        // SAFETY: nobody else is there.
+        assert_eq!(unsafe { shards.directory() }.bits(), 2);
+        let (tables, nodes) = shape(&shards);
+        assert_eq!((nodes, tables.len()), (2_000, 4));
+        assert!(tables.iter().any(|(bits, _)| *bits > BITS_MAX));
+        free(shards);
+    }
+
+    #[test]
+    fn room_asked_for_is_room_without_growth() {
+        for capacity in [1, 6, 7, 100, 5_000, 100_000] {
+            let shards = Small::new(0, capacity);
+            let before = shape(&shards).0;
+            let slots: usize = before.iter().map(|(bits, _)| limit(*bits)).sum();
+            assert!(slots >= capacity, "{slots} for {capacity}");
+            if before.len() == 1 {
+                fill(&shards, 0..capacity as u64);
+                assert_eq!(shape(&shards).0, before);
+            }
+            free(shards);
+        }
+    }
+
+    #[test]
+    fn a_copy_names_the_same_nodes_in_tables_of_its_own() {
+        let shards = Small::new(1, 0);
+        fill(&shards, 0..3_000);
+        let copy = shards.duplicate();
+        // SAFETY: the copy is owned here.
+        let copied: Vec<_> = unsafe { copy.tables() }.flat_map(Table::nodes).collect();
+        // SAFETY: nobody else is there.
+        let linked: Vec<_> = unsafe { shards.directory().tables() }
+            .flat_map(Table::nodes)
+            .collect();
+        assert_eq!(linked, copied);
+        for word in copy.into_tables() {
+            // SAFETY: the copy's own; its nodes are the map's.
+            unsafe { Table::free(word) };
+        }
+        free(shards);
+    }
+}

@@ -114,6 +114,24 @@ pub(crate) struct Place {
     slot: usize,
 }
 
+/// What one line says of a node.
+enum Seen<N> {
+    Found(Place, NonNull<N>),
+    /// Not here, but it may have gone past.
+    Further,
+    Nowhere,
+}
+
+impl<N> Seen<N> {
+    #[inline(always)]
+    fn found(self) -> Option<(Place, NonNull<N>)> {
+        match self {
+            Self::Found(place, node) => Some((place, node)),
+            Self::Further | Self::Nowhere => None,
+        }
+    }
+}
+
 impl<'a, N> Table<'a, N> {
     /// Allocates a table of `2^bits` lines for the hashes that share `depth` bits and gives the word that owns it.
     pub(crate) fn allocate(bits: u32, depth: u32) -> TableWord<N> {
@@ -228,20 +246,10 @@ impl<'a, N> Table<'a, N> {
         hashed: Hashed,
         is: impl Fn(NonNull<N>) -> bool + Copy,
     ) -> Option<(Place, NonNull<N>)> {
-        let index = self.home(hashed);
-        let line = self.line(index);
-        let control = line.control();
-        for slot in control.matching(hashed.tag()) {
-            if let Some(node) = line.node(slot)
-                && is(node)
-            {
-                return Some((Place { line: index, slot }, node));
-            }
+        match self.look(self.home(hashed), hashed, is) {
+            Seen::Further => self.find_further(hashed, is),
+            seen => seen.found(),
         }
-        if control.is_passed() {
-            return self.find_further(hashed, is);
-        }
-        None
     }
 
     /// Goes on behind the home line.
@@ -255,21 +263,31 @@ impl<'a, N> Table<'a, N> {
         let home = self.home(hashed);
         let mut index = self.after(home);
         while index != home {
-            let line = self.line(index);
-            let control = line.control();
-            for slot in control.matching(hashed.tag()) {
-                if let Some(node) = line.node(slot)
-                    && is(node)
-                {
-                    return Some((Place { line: index, slot }, node));
-                }
+            match self.look(index, hashed, is) {
+                Seen::Further => index = self.after(index),
+                seen => return seen.found(),
             }
-            if !control.is_passed() {
-                return None;
-            }
-            index = self.after(index);
         }
         None
+    }
+
+    /// Looks for a node in one line.
+    #[inline(always)]
+    fn look(self, index: usize, hashed: Hashed, is: impl Fn(NonNull<N>) -> bool) -> Seen<N> {
+        let line = self.line(index);
+        let control = line.control();
+        for slot in control.matching(hashed.tag()) {
+            if let Some(node) = line.node(slot)
+                && is(node)
+            {
+                return Seen::Found(Place { line: index, slot }, node);
+            }
+        }
+        if control.is_passed() {
+            Seen::Further
+        } else {
+            Seen::Nowhere
+        }
     }
 
     /// Links a node whose key has none, in the first free slot of its path; for the holder of the shard's lock, who
@@ -333,8 +351,8 @@ impl<'a, N> Table<'a, N> {
     /// Gathers the nodes of up to [`CHUNK_LINES`] lines from `index` on and returns the line after them.
     ///
     /// Each slot is stored where the next node belongs, and that place moves on only if the slot is taken: no branch on
-    /// what is chance.
-    pub(crate) fn gather(self, index: usize, chunk: &mut Chunk<N>) -> usize {
+    /// what is chance. With `AHEAD` the nodes are asked for.
+    pub(crate) fn gather<const AHEAD: bool>(self, index: usize, chunk: &mut Chunk<N>) -> usize {
         let end = (index + CHUNK_LINES).min(self.len());
         let mut count = 0;
         for index in index..end {
@@ -343,6 +361,9 @@ impl<'a, N> Table<'a, N> {
                 let node = line.node(slot);
                 // SAFETY: at most one node a slot so far, this one's not counted: below the length of the chunk.
                 unsafe { *chunk.nodes.get_unchecked_mut(count) = node.unwrap_or(NonNull::dangling()) };
+                if AHEAD && let Some(node) = node {
+                    prefetch(node);
+                }
                 count += usize::from(node.is_some());
             }
         }
@@ -403,6 +424,6 @@ impl<N> Chunk<N> {
     }
 }
 
-// A line is one cache line; loom's atomics have a size of their own.
-#[cfg(not(loom))]
+// A line is one cache line; the checkers' atomics have a size of their own.
+#[cfg(not(any(loom, shuttle)))]
 const _: () = assert!(size_of::<Line<u64>>() == 64);
