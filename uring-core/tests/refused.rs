@@ -195,25 +195,6 @@ fn e5_table_of_files_longer_than_the_limit_names_the_limit() {
     });
 }
 
-/// neon#6667, glommio#305.
-#[test]
-fn e1_limit_on_locked_memory_names_the_limit_and_plain_buffers_go_on() {
-    in_child(
-        "e1_limit_on_locked_memory_names_the_limit_and_plain_buffers_go_on",
-        || {
-            let ring = LocalRing::new().unwrap();
-            let slab = pooled_vec::Slab::new(64, 4096, pooled_vec::AlignedOptions::new()).unwrap();
-            // Root is not held to it; then the limit has nothing to say.
-            limit(libc::RLIMIT_MEMLOCK, 4096);
-            match ring.register_slab(slab) {
-                Ok(slab) => assert!(slab.lease().is_some()),
-                Err(error) => assert!(error.to_string().contains("ulimit -l"), "{error}"),
-            }
-            ring.block_on(ring.run(Nop::new())).unwrap().unwrap();
-        },
-    );
-}
-
 #[test]
 fn e5_option_that_no_ring_can_have_is_told() {
     for depth in [0, 16_385, u32::MAX] {

@@ -71,13 +71,15 @@ impl Files {
     /// lock: keep the result.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`] when the file is closed, [`ErrorKind::InvalidInput`] when the ring does not know it.
+    /// [`ErrorKind::Closed`] when the file is closed, [`ErrorKind::InvalidInput`] when the ring does not know it,
+    /// [`ErrorKind::Stale`] when it has unregistered it.
     pub fn fixed(&self, file: Handle, ring: &Core) -> Result<FixedFd, Error> {
         let slot = self.slot(file).ok_or(Error::of(ErrorKind::Closed))?;
         if !self.is_home(file, ring) {
             return Err(Error::of(ErrorKind::InvalidInput));
         }
-        Ok(FixedFd { ring: ring.id, slot })
+        let fixed = FixedFd { ring: ring.id, slot };
+        ring.check_registered(fixed).map(|()| fixed)
     }
 
     /// Registers a file with every ring of a list under one slot, or with none.
@@ -159,7 +161,8 @@ impl Files {
     /// the rings that know `old`. What is in flight completes on the old file.
     ///
     /// # Errors
-    /// With the ring that refused; [`ErrorKind::Closed`] past the list when one of the files is closed, and
+    /// With the ring that refused, [`ErrorKind::Stale`] where it has unregistered the slot by itself;
+    /// [`ErrorKind::Closed`] past the list when one of the files is closed, and
     /// [`ErrorKind::InvalidInput`] when the list is not that of the rings that know `old`, or some know `new`.
     pub fn replace(&self, rings: &[&Core], old: Handle, new: Handle) -> Result<Vec<FixedFd>, RefusedBy> {
         let whole = |kind| RefusedBy {
@@ -177,6 +180,10 @@ impl Files {
             return Err(whole(ErrorKind::InvalidInput));
         }
         let slot = self.slot(old).ok_or(whole(ErrorKind::InvalidInput))?;
+        for (at, ring) in rings.iter().enumerate() {
+            ring.check_registered(FixedFd { ring: ring.id, slot })
+                .map_err(|error| RefusedBy { ring: at, error })?;
+        }
         let (from, to) = (before.as_fd().as_raw_fd(), after.as_fd().as_raw_fd());
         set_on_all(rings, slot, from, to)?;
         if let Err(error) = self.bind(new, slot) {

@@ -99,7 +99,7 @@ impl Core {
         Ok(())
     }
 
-    fn check_registered(&self, file: FixedFd) -> Result<(), Error> {
+    pub(crate) fn check_registered(&self, file: FixedFd) -> Result<(), Error> {
         self.check()?;
         if file.ring != self.id {
             return Err(Error::of(ErrorKind::InvalidInput));

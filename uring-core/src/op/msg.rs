@@ -264,6 +264,7 @@ pub struct RecvMsg<B, D> {
     bufs: Vec<B>,
     head: Box<Head>,
     control: Vec<u64>,
+    control_len: usize,
 }
 
 impl<B: IoBufMut, D: IoFd> RecvMsg<B, D> {
@@ -274,6 +275,7 @@ impl<B: IoBufMut, D: IoFd> RecvMsg<B, D> {
             head: Head::new(bufs.len(), None),
             bufs,
             control: Vec::new(),
+            control_len: 0,
         }
     }
 
@@ -286,6 +288,7 @@ impl<B: IoBufMut, D: IoFd> RecvMsg<B, D> {
     /// Receives up to so many bytes of control data too; a record costs 16 bytes beside its data, a file 4. Allocates them.
     pub fn with_control(mut self, bytes: usize) -> Self {
         self.control = vec![0; bytes.div_ceil(WORD)];
+        self.control_len = bytes;
         self
     }
 }
@@ -307,9 +310,8 @@ unsafe impl<B: IoBufMut, D: IoFd> Operation for RecvMsg<B, D> {
                 len: buf.bytes_total(),
             };
         }
-        let len = self.control.len() * WORD;
         Sqe {
-            addr: self.head.complete(&mut self.control, len),
+            addr: self.head.complete(&mut self.control, self.control_len),
             len: 1,
             op_flags: libc::MSG_CMSG_CLOEXEC as u32,
             ..self.fd.target().entry(code::RECVMSG)
