@@ -20,6 +20,7 @@
 //! | memory that the kernel reads or writes behind your back | [`PinnedBuf`]: whose turn it is is its type |
 //! | many equal slots, registered as one | [`Slab`] |
 //! | objects that are dear to make | [`ObjectPool`] |
+//! | aligned memory, cached by thread | an [`ObjectPool`] of [`AlignedBuf`]s |
 //! | everything that one request allocates, freed at once | `Arena`, `ArenaPool` (feature `arena`, on by default) |
 //! | memory images that fork | [`CowMemory`] |
 //! | secrets | `SecretVec` (feature `zeroize`) |
@@ -57,9 +58,10 @@
 //!
 //! # What is checked
 //!
-//! The hand-over of batches, a pool's death under late returns, rebirth in the same place, the bound on idle bytes,
-//! slab leases and page counts are explored by loom in the code that ships (`cargo xtask loom --only pooled_vec`), three
-//! threads each. The thread's own cache is sequential; property tests compare it with plain vectors.
+//! The hand-over of batches, gets that wait for a held shard, a pool's death under late returns, rebirth in the same
+//! place, the bound on idle bytes, slab leases and page counts are explored by loom in the code that ships (`cargo xtask loom --only pooled_vec`), three
+//! threads each. The thread's own cache is sequential; property tests compare it with plain vectors. The tests are clean
+//! under the address and leak sanitizers, and traffic between threads under the thread sanitizer (`cargo xtask sanitize`).
 //!
 //! Linux is what the mappings, `mbind` and CPU numbers are written for.
 

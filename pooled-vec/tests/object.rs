@@ -200,6 +200,25 @@ fn handles_are_one_pointer_and_honour_alignment() {
 }
 
 #[test]
+fn e3_buffers_cached_by_thread_may_be_aligned_to_4096() {
+    use pooled_vec::AlignedBuf;
+    let pool = ObjectPool::new(|| AlignedBuf::new(8192).expect("8 KiB are to be had"), |_| ());
+    for _ in 0..3 {
+        let mut held: Vec<_> = (0..30).map(|_| pool.get()).collect();
+        for buffer in &mut held {
+            assert_eq!((buffer.as_ptr() as usize % 4096, buffer.len()), (0, 8192));
+            buffer.fill(1);
+        }
+        std::thread::scope(|s| s.spawn(move || drop(held)).join().unwrap());
+    }
+    assert_eq!(
+        pool.stats().allocations,
+        30,
+        "dropped on another thread, and found again"
+    );
+}
+
+#[test]
 fn limits_are_kept_and_checked() {
     let pool = ObjectPool::try_with_limits(|| 0u64, |_| (), 2, 3).unwrap();
     drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());

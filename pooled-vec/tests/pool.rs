@@ -65,6 +65,30 @@ fn b6_sizes_at_and_over_every_boundary_get_the_class_that_holds_them() {
 }
 
 #[test]
+fn b6_eight_classes_are_kept_apart_whichever_is_the_first() {
+    let sizes = [64, 128, 256, 512, 1024, 2048, 4096, 8192];
+    for first in sizes {
+        let config = PoolConfig::new().classes(&sizes).first_capacity(first);
+        let pool = Pool::new(config.shards(1));
+        for _ in 0..3 {
+            let held = sizes.map(|size| [0; 20].map(|_| pool.with_capacity(size)));
+            for (size, held) in sizes.iter().zip(&held) {
+                assert!(held.iter().all(|buffer| buffer.capacity() == *size));
+            }
+            assert_eq!(pool.get().capacity(), first);
+            drop(held);
+            // By way of the shards too.
+            pool.flush();
+        }
+        assert_eq!(
+            pool.stats().allocations,
+            8 * 20 + 1,
+            "each found again, first {first}"
+        );
+    }
+}
+
+#[test]
 fn b6_oversize_is_served_and_not_kept() {
     let pool = Pool::default();
     drop(pool.with_capacity(65537));
