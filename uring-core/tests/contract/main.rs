@@ -52,9 +52,11 @@ macro_rules! on {
 
 mod kit;
 
+mod blocking;
 mod cancel;
 mod capacity;
 mod descriptors;
 mod ownership;
+mod sockets;
 mod styles;
 mod time;
