@@ -163,32 +163,39 @@ semantics! {
         assert!(freed, "what was left behind was never freed");
     }
 
-    /// A read that a thread is in: it cannot be cancelled, and its buffer is not freed under it.
+    /// A read that a thread is in cannot be cancelled, and its buffer is not freed under it. Two reads of one line: where a
+    /// thread does each of them, the one that does not get the line hangs.
     #[test]
     fn d7_buffer_of_a_read_that_hangs_outlives_its_ring_until_the_read_is_over(kit: &Kit) {
-        let (master, follower) = terminal();
-        let drops = Arc::new(AtomicUsize::new(0));
         let options = kit.options(4).drain_limit(Duration::from_millis(20));
-        let ring = LocalRing::with(&options).unwrap();
-        let follower = Arc::new(follower);
-        // Two readers of one line: whichever does not get it hangs, if it could not be called off.
-        for _ in 0..2 {
-            let _ = ring.submit(Read::new(Arc::clone(&follower), Counted::new(64, &drops))).unwrap();
-        }
-        ring.flush().unwrap();
-        (&master).write_all(b"one line\n").unwrap();
+        let mut hung = 0;
         for _ in 0..20 {
-            ring.wait(1, Duration::from_millis(2)).unwrap();
+            let (master, follower) = terminal();
+            let drops = Arc::new(AtomicUsize::new(0));
+            let ring = LocalRing::with(&options).unwrap();
+            let may_hang = ring.info().backend == "fallback";
+            let follower = Arc::new(follower);
+            (&master).write_all(b"one line\n").unwrap();
+            for _ in 0..2 {
+                let _ = ring.submit(Read::new(Arc::clone(&follower), Counted::new(64, &drops))).unwrap();
+            }
+            ring.wait(1, LONG).unwrap();
+            drop(ring);
+            let held = 2 - drops.load(Ordering::SeqCst) as i64;
+            assert_eq!(totals().abandoned.sum(), held);
+            assert!(held == 0 || may_hang);
+            hung += held;
+            drop(master);
+            let freed = (0..500).any(|_| {
+                std::thread::sleep(Duration::from_millis(5));
+                drops.load(Ordering::SeqCst) == 2 && totals().abandoned.sum() == 0
+            });
+            assert!(freed, "{} of 2 freed", drops.load(Ordering::SeqCst));
+            if hung > 0 || !may_hang {
+                return;
+            }
         }
-        drop(ring);
-        let held = 2 - drops.load(Ordering::SeqCst) as i64;
-        assert_eq!(totals().abandoned.sum(), held);
-        drop(master);
-        let freed = (0..500).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            drops.load(Ordering::SeqCst) == 2 && totals().abandoned.sum() == 0
-        });
-        assert!(freed, "{} of 2 freed", drops.load(Ordering::SeqCst));
+        panic!("no read ever hung: nothing was shown");
     }
 }
 
