@@ -186,21 +186,44 @@ pub(crate) const FEAT_EXT_ARG: u32 = 1 << 8;
 /// Climbs down until the kernel agrees.
 pub(crate) fn climb(wish: &Wish) -> Result<(IoUring, RingInfo), io::Error> {
     let mut refusals = Vec::new();
+    let (ring, rung, sqpoll) = climb_by(wish, &mut refusals, attempt)?;
+    let params = ring.params();
+    let info = RingInfo {
+        backend: "io_uring",
+        rung: Some(rung),
+        sq_entries: params.sq_entries(),
+        cq_entries: params.cq_entries(),
+        depth: 0,
+        sqpoll,
+        registered_ring_fd: false,
+        features: features(params),
+        refusals,
+    };
+    Ok((ring, info))
+}
+
+/// With the polling thread first, if one is wanted, then without: that polling is not permitted says nothing of the rest.
+fn climb_by<R>(
+    wish: &Wish,
+    refusals: &mut Vec<Refusal>,
+    attempt: impl Fn(&Wish, Rung, Option<u32>) -> io::Result<R>,
+) -> io::Result<(R, Rung, bool)> {
     if let Some(idle) = wish.sqpoll_idle_ms {
-        match descend(wish, Some(idle), &mut refusals) {
-            Ok(made) => return Ok(made),
-            Err(error) if is_final(&error) => return Err(error),
+        match descend(wish, Some(idle), refusals, &attempt) {
+            Ok((ring, rung)) => return Ok((ring, rung, true)),
+            Err(error) if is_final(&error) && !is_forbidden(&error) => return Err(error),
             Err(_) => {}
         }
     }
-    descend(wish, None, &mut refusals)
+    descend(wish, None, refusals, &attempt).map(|(ring, rung)| (ring, rung, false))
 }
 
-fn descend(
+fn descend<R>(
     wish: &Wish,
     sqpoll: Option<u32>,
     refusals: &mut Vec<Refusal>,
-) -> Result<(IoUring, RingInfo), io::Error> {
+    attempt: &impl Fn(&Wish, Rung, Option<u32>) -> io::Result<R>,
+) -> io::Result<(R, Rung)> {
     let highest = wish.highest.unwrap_or(Rung::NoSqArray);
     let mut last = io::Error::from_raw_os_error(libc::EINVAL);
     for rung in Rung::ALL
@@ -208,21 +231,7 @@ fn descend(
         .filter(|r| *r >= highest && r.fits(wish.movable))
     {
         match attempt(wish, rung, sqpoll) {
-            Ok(ring) => {
-                let params = ring.params();
-                let info = RingInfo {
-                    backend: "io_uring",
-                    rung: Some(rung),
-                    sq_entries: params.sq_entries(),
-                    cq_entries: params.cq_entries(),
-                    depth: 0,
-                    sqpoll: sqpoll.is_some(),
-                    registered_ring_fd: false,
-                    features: features(params),
-                    refusals: std::mem::take(refusals),
-                };
-                return Ok((ring, info));
-            }
+            Ok(ring) => return Ok((ring, rung)),
             Err(error) => {
                 let asked = rung.flags(wish.movable);
                 refusals.push(Refusal {
@@ -251,6 +260,11 @@ fn attempt(wish: &Wish, rung: Rung, sqpoll: Option<u32>) -> io::Result<IoUring> 
     }
     rung.apply(&mut builder, wish.movable, sqpoll.is_some());
     builder.build(wish.sq_entries)
+}
+
+/// Whether this process may not, whatever the kernel could.
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
 }
 
 /// Whether a lower rung cannot help: io_uring itself is refused, or a resource is short.
@@ -322,6 +336,64 @@ mod tests {
                     !movable && info.rung.unwrap() <= Rung::Deferred
                 );
             }
+        }
+    }
+
+    /// A kernel that knows the rungs from `newest` on, and says `polling` to whoever wants a polling thread.
+    fn kernel(newest: Rung, polling: Option<i32>) -> impl Fn(&Wish, Rung, Option<u32>) -> io::Result<Rung> {
+        move |_, rung, sqpoll| match polling.filter(|_| sqpoll.is_some()) {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None if rung < newest => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+            None => Ok(rung),
+        }
+    }
+
+    #[test]
+    fn e5_every_older_kernel_is_met_on_its_own_rung_with_a_reason_for_each_above() {
+        for movable in [false, true] {
+            let rungs: Vec<_> = Rung::ALL.into_iter().filter(|r| r.fits(movable)).collect();
+            for (above, &newest) in rungs.iter().enumerate() {
+                let mut refusals = Vec::new();
+                let (_, rung, polled) =
+                    climb_by(&wish(movable), &mut refusals, kernel(newest, None)).unwrap();
+                assert_eq!((rung, polled, refusals.len()), (newest, false, above));
+                for (refusal, rung) in refusals.iter().zip(&rungs) {
+                    assert_eq!(
+                        (&*refusal.asked, refusal.errno),
+                        (rung.flags(movable), libc::EINVAL)
+                    );
+                }
+            }
+        }
+    }
+
+    /// Before Linux 5.11 polling takes a privilege; io_uring itself does not.
+    #[test]
+    fn e8_polling_that_is_not_permitted_is_done_without_and_told() {
+        for errno in [libc::EPERM, libc::EACCES, libc::EINVAL] {
+            let wish = Wish {
+                sqpoll_idle_ms: Some(5),
+                ..wish(false)
+            };
+            let mut refusals = Vec::new();
+            let (_, rung, polled) =
+                climb_by(&wish, &mut refusals, kernel(Rung::NoSqArray, Some(errno))).unwrap();
+            assert_eq!((rung, polled), (Rung::NoSqArray, false));
+            assert!(refusals[0].asked.starts_with("SQPOLL|") && refusals[0].errno == errno);
+            let asked_once = if errno == libc::EINVAL { Rung::ALL.len() } else { 1 };
+            assert_eq!(refusals.len(), asked_once);
+        }
+    }
+
+    #[test]
+    fn e5_what_no_lower_rung_can_mend_ends_the_climb_at_once() {
+        for errno in [libc::ENOSYS, libc::EPERM, libc::ENOMEM, libc::EMFILE] {
+            let mut refusals = Vec::new();
+            let refuse = |_: &Wish, _: Rung, _: Option<u32>| -> io::Result<()> {
+                Err(io::Error::from_raw_os_error(errno))
+            };
+            let error = climb_by(&wish(false), &mut refusals, refuse).unwrap_err();
+            assert_eq!((error.raw_os_error(), refusals.len()), (Some(errno), 1));
         }
     }
 

@@ -185,6 +185,11 @@ semantics! {
             assert_eq!(totals().abandoned.sum(), held);
             assert!(held == 0 || may_hang);
             hung += held;
+            if held > 0 {
+                // Time enough for a reaper that did not know better.
+                std::thread::sleep(Duration::from_millis(60));
+                assert_eq!(drops.load(Ordering::SeqCst) as i64, 2 - held, "freed while a thread may write it");
+            }
             drop(master);
             let freed = (0..500).any(|_| {
                 std::thread::sleep(Duration::from_millis(5));

@@ -100,6 +100,16 @@ impl Kit {
         Ring::with(&self.options(depth)).unwrap()
     }
 
+    /// The rung that was asked for.
+    pub(crate) fn forced(&self) -> Option<Rung> {
+        self.rung
+    }
+
+    /// How long a polling thread waits before it falls asleep.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        self.sqpoll
+    }
+
     /// Both ends of a stream: one for operations of the ring, one for the test.
     pub(crate) fn stream(&self, _ring: &Core) -> (Fd, Peer) {
         let (near, far) = UnixStream::pair().unwrap();

@@ -56,6 +56,8 @@ mod blocking;
 mod cancel;
 mod capacity;
 mod descriptors;
+mod ladder;
+mod overflow;
 mod ownership;
 mod sockets;
 mod styles;
