@@ -238,7 +238,6 @@ pub(super) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
             // SAFETY: makes a descriptor or fails.
             outcome(unsafe { libc::fcntl(sqe.fd, how, 0) })
         }
-        // SAFETY: as above.
         code::RENAMEAT
         | code::UNLINKAT
         | code::MKDIRAT
@@ -246,7 +245,10 @@ pub(super) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
         | code::LINKAT
         | code::STATX
         | code::OPENAT
-        | code::OPENAT2 => unsafe { on_path(sqe) },
+        | code::OPENAT2 => {
+            // SAFETY: as above.
+            unsafe { on_path(sqe) }
+        }
         // SAFETY: as above.
         code::FSETXATTR | code::SETXATTR | code::FGETXATTR | code::GETXATTR => unsafe { on_attribute(sqe) },
         // SAFETY: as above.
@@ -373,5 +375,63 @@ unsafe fn splice(sqe: &Sqe) -> isize {
             sqe.len as usize,
             flags,
         )
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::{AsRawFd, FromRawFd};
+    use sync_base::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// Threads that race for each connection of a listener that blocks: none may be left sleeping in it.
+    #[test]
+    fn b9_no_thread_sleeps_in_a_listener_that_another_thread_emptied() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sqe = Sqe::new(code::ACCEPT, listener.as_raw_fd());
+        let (over, came) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let rounds: [AtomicUsize; 4] = std::array::from_fn(|_| AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for round in &rounds {
+                scope.spawn(|| {
+                    // Relaxed: tallies of a test, looked at until they are as they should be.
+                    while !over.load(Ordering::Relaxed) {
+                        // SAFETY: the entry names no memory.
+                        let accepted = unsafe { accept(&sqe) };
+                        if accepted >= 0 {
+                            // SAFETY: just accepted.
+                            drop(unsafe { TcpStream::from_raw_fd(accepted) });
+                            came.fetch_add(1, Ordering::Relaxed); // Relaxed: as above.
+                        }
+                        round.fetch_add(1, Ordering::Relaxed); // Relaxed: as above.
+                    }
+                });
+            }
+            let mut stuck = false;
+            for count in 1..=30 {
+                let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                // Relaxed: as above.
+                while came.load(Ordering::Relaxed) < count {
+                    std::thread::yield_now();
+                }
+                let seen = || rounds.each_ref().map(|round| round.load(Ordering::Relaxed)); // Relaxed: as above.
+                let before = seen();
+                stuck = (0..2000).all(|_| {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    seen().iter().zip(before).any(|(now, before)| *now <= before + 1)
+                });
+                if stuck {
+                    break;
+                }
+            }
+            // Relaxed: as above.
+            over.store(true, Ordering::Relaxed);
+            // Whoever sleeps in the listener has to be let out, or the test would hang instead of fail.
+            let _last: Vec<_> = (0..if stuck { 4 } else { 0 })
+                .map(|_| TcpStream::connect(listener.local_addr().unwrap()))
+                .collect();
+            assert!(!stuck, "a thread sleeps in accept");
+        });
     }
 }
