@@ -48,6 +48,29 @@ impl Batch {
     }
 }
 
+/// What an owner believes to lie sealed on its record. Only ever a hint: any collector may have taken it meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    pub(super) objects: usize,
+    pub(super) bytes: usize,
+    /// The oldest stamp; above every stamp if nothing waits.
+    pub(super) oldest: u64,
+}
+
+impl Waiting {
+    pub(super) const NOTHING: Self = Self {
+        objects: 0,
+        bytes: 0,
+        oldest: u64::MAX,
+    };
+
+    pub(super) fn add(&mut self, batch: &Batch) {
+        self.objects += batch.items.len();
+        self.bytes += batch.bytes;
+        self.oldest = self.oldest.min(batch.stamp());
+    }
+}
+
 /// Batches that whoever swaps the list out owns: a stack of which all is taken at once.
 ///
 /// There is no pop of a single batch, hence no ABA; there is no lock, hence a fork at any instant leaves it whole.
@@ -141,29 +164,16 @@ impl Chain {
         self.0.is_null()
     }
 
-    /// The oldest stamp in the chain.
-    pub(super) fn oldest(&self) -> Option<u64> {
+    /// What all batches hold together.
+    pub(super) fn sum(&self) -> Waiting {
         let mut at = self.0.cast_const();
-        let mut oldest = None;
+        let mut sum = Waiting::NOTHING;
         // SAFETY: the chain is owned; every `next` in it is a batch of the chain or null.
         while let Some(batch) = unsafe { at.as_ref() } {
-            let stamp = batch.stamp();
-            oldest = Some(oldest.map_or(stamp, |o: u64| o.min(stamp)));
+            sum.add(batch);
             at = batch.next;
         }
-        oldest
-    }
-
-    /// Objects in all batches.
-    pub(super) fn objects(&self) -> usize {
-        let mut at = self.0.cast_const();
-        let mut objects = 0;
-        // SAFETY: the chain is owned; every `next` in it is a batch of the chain or null.
-        while let Some(batch) = unsafe { at.as_ref() } {
-            objects += batch.items.len();
-            at = batch.next;
-        }
-        objects
+        sum
     }
 
     pub(super) fn append(&mut self, mut other: Chain) {
@@ -195,5 +205,14 @@ impl Chain {
         }
         *self = unripe;
         ripe
+    }
+}
+
+impl Drop for Chain {
+    /// Frees the batches and no object: what a chain still holds when it is dropped are emptied ones.
+    fn drop(&mut self) {
+        while let Some(batch) = self.pop() {
+            debug_assert!(batch.items.is_empty(), "I6: a batch was lost");
+        }
     }
 }

@@ -51,7 +51,7 @@ impl Settings {
     pub(super) const DEFAULT: Self = Self {
         garbage_limit: 64 << 20,
         stall_wait: Duration::from_millis(100),
-        batch: 128,
+        batch: 1024,
         immortal: false,
     };
 }
@@ -119,8 +119,9 @@ impl Core {
     }
 
     /// Objects in a bag before it is sealed: more where a scan visits more records.
-    pub(super) fn batch(&self) -> usize {
-        self.settings.batch.max(self.live.get())
+    #[inline]
+    pub(super) fn part(&self) -> usize {
+        (self.settings.batch / super::collect::PARTS).max(self.live.get())
     }
 
     /// Whether a bag of `bytes` is sealed early: all open bags together stay within a sixteenth of the limit.

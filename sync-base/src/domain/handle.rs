@@ -116,9 +116,10 @@ impl Domain {
 
     /// Hands over an unlinked object to be freed by `reclaim(ptr)` once no reader can hold it.
     ///
-    /// Amortised constant time; every so often (each 128 objects, more where many threads read) it runs a heavy barrier,
-    /// scans the readers and frees some batches. Inside a guard of the calling thread that part waits for the guard to
-    /// end. `bytes` counts towards the garbage limit. `reclaim` may itself retire. It should not panic: if it does, the
+    /// Amortised constant time. Each 128 objects (more where many threads read) it looks whether another thread's heavy
+    /// barrier allows some to be freed, and each 1,024 objects or 256 KiB it runs a barrier of its own; then it scans
+    /// the readers and frees at most nine batches (claim `dom.retire.2t`). Inside a guard of the calling thread that part waits
+    /// for the guard to end. `bytes` counts towards the garbage limit. `reclaim` may itself retire. It should not panic: if it does, the
     /// panic comes out of whatever call happened to free it, and everything else is still freed later.
     ///
     /// # Safety
@@ -263,7 +264,8 @@ impl Builder {
         self
     }
 
-    /// Objects gathered before a thread tries to free some; 128 unless set, and never fewer than the live records.
+    /// Objects gathered before a thread runs a heavy barrier to free them; 1,024 unless set. They are sealed in eighths, none
+    /// smaller than the live records are many, and what another thread's barrier covers is freed at the next seal.
     #[must_use]
     pub fn batch(mut self, objects: usize) -> Self {
         self.settings.batch = objects.max(1);

@@ -1,5 +1,6 @@
 //! Which records the running thread owns.
 
+use super::bag::Waiting;
 use super::core::Core;
 use super::record::Record;
 use super::word::TRANSIENT;
@@ -162,6 +163,7 @@ pub(super) fn claim(core: *const Core) -> *const Record {
             owner.claim = Some(claim);
             owner.blocker = None;
             owner.collecting = false;
+            owner.waiting = Waiting::NOTHING;
         });
     }
     record

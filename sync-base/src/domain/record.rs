@@ -1,6 +1,6 @@
 //! One reader's place in a domain: its state word and the garbage it has not handed over.
 
-use super::bag::{Batch, Sealed};
+use super::bag::{Batch, Chain, Sealed, Waiting};
 use super::core::Core;
 use super::word::Word;
 use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -32,8 +32,10 @@ pub(super) struct Record {
 pub(super) struct Owner {
     /// What was retired since the last seal.
     pub(super) bag: Option<Box<Batch>>,
-    /// An emptied batch, kept for the next bag.
-    pub(super) spare: Option<Box<Batch>>,
+    /// Emptied batches, kept for the next bags.
+    pub(super) spare: Chain,
+    /// What lies in `sealed`, as far as the owner knows.
+    pub(super) waiting: Waiting,
     /// Guards beyond what the state word can count.
     pub(super) deeper: u64,
     /// A collection is under way on this record: a reclaim function that retires must not start another.
@@ -62,7 +64,8 @@ impl Record {
             handing_over: AtomicBool::new(false),
             owner: UnsafeCell::new(Owner {
                 bag: None,
-                spare: None,
+                spare: Chain::empty(),
+                waiting: Waiting::NOTHING,
                 deeper: 0,
                 collecting: false,
                 blocker: None,
