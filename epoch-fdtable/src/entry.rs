@@ -72,7 +72,12 @@ impl<T> Body<T> {
     /// Gives up a reference; `true` if that killed the body. Wait-free.
     #[must_use]
     pub(crate) fn release(&self) -> bool {
-        // Release: pairs with the Acquire below; this thread's use of the value comes before its drop.
+        // The usual case in one step: nobody shares it, and whoever tries to from now on finds it dead.
+        // Relaxed: a hint; the exchange decides.
+        if self.refs.load(Ordering::Relaxed) == 1 && self.kill(1) {
+            return true;
+        }
+        // Release: pairs with the Acquire in `kill`; this thread's use of the value comes before its drop.
         // weaken-ok(Release->Relaxed): the domain's heavy barrier, run after the move to dead, orders every thread's use
         // before the drop; crossbeam-epoch has no such barrier against a `Shared` outside a section, and loom lacks it.
         if self.refs.fetch_sub(1, Ordering::Release) != 1 {

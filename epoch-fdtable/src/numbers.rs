@@ -18,7 +18,7 @@
 //! outlive the release.
 //!
 //! # Linearization points
-//! Taking: the compare-exchange (`lowest`, `any`) or fetch-or (`at`) that sets the bit. Releasing: the fetch-and.
+//! Taking: the compare-exchange (`lowest`, `any`) or fetch-or (`at`) that sets the bit. Releasing: the fetch-sub.
 //! Within one word that does not fill up, `lowest` is exactly the lowest free number at its linearization point. Across
 //! words, no number below the one it returns was free during the whole call, except in a word from which a release that
 //! found it full was running beside the call while a third thread was just marking it (I2).
@@ -36,6 +36,7 @@ use crate::pages::{PAGE_WORDS, Pages};
 use crate::word::{GROUP_WORDS, Group, Taken, WORD_BITS};
 use std::cell::Cell;
 use sync_base::atomic::{AtomicU32, AtomicU64, Ordering};
+use sync_base::hint;
 
 sync_base::global! {
     static NEXT_TABLE: AtomicU64 = AtomicU64::new(1);
@@ -68,6 +69,8 @@ struct Home {
 
 /// Meetings in a row that a thread puts up with in its home word.
 const STRIKES: u32 = 2;
+/// Pauses of the processor, about half a microsecond, after another thread took a number first.
+const PAUSES: u32 = 64;
 /// Threads that settle in different words though they look at the same moment.
 const APART: u32 = 8;
 
@@ -211,7 +214,8 @@ impl Numbers {
         let page = pages.page_or_grow(number);
         // AcqRel: the Release pairs with the Acquire in `take_in` and `at`: the next owner sees the empty slot and its
         // generation. The Acquire pairs with the Release of earlier clears here: a mark set before them is seen below.
-        let before = Taken(page.word(word).fetch_and(!Taken::mask(bit), Ordering::AcqRel));
+        // By I1 the bit is set, so taking its value away clears it: one instruction where a fetch-and is a loop.
+        let before = Taken(page.word(word).fetch_sub(Taken::mask(bit), Ordering::AcqRel));
         debug_assert!(before.has(bit), "I1: released a number that nobody owns");
         MEMORY.with(|m| m.word.set((self.id, word, before.without(bit))));
         // Relaxed: the Acquire above orders it; I2 needs no more.
@@ -266,7 +270,13 @@ impl Numbers {
                         raced: lost > 0,
                     };
                 }
-                Err(actual) => (guessed, seen, lost) = (false, Taken(actual), lost + 1),
+                Err(actual) => {
+                    (guessed, seen, lost) = (false, Taken(actual), lost + 1);
+                    if seen.has_more_than(Taken(now)) {
+                        stand_back();
+                        seen = read();
+                    }
+                }
             }
         }
     }
@@ -314,6 +324,15 @@ impl Numbers {
                 Err(now) => seen = now,
             }
         }
+    }
+}
+
+/// Lets a thread that takes numbers here too go on alone for a few turns with the line in its cache: two that fight for the
+/// line pay more for each turn than both do in turns (claim `fdt.churn.lowest.2t`).
+#[cold]
+fn stand_back() {
+    if !cfg!(any(loom, shuttle)) {
+        (0..PAUSES).for_each(|_| hint::spin_loop());
     }
 }
 

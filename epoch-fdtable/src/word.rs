@@ -34,6 +34,11 @@ impl Taken {
         self.0 & Self::mask(bit) != 0
     }
 
+    /// Whether a number is taken here that is free in `other`.
+    pub(crate) fn has_more_than(self, other: Self) -> bool {
+        self.0 & !other.0 != 0
+    }
+
     pub(crate) fn with(self, bit: u32) -> Self {
         Self(self.0 | Self::mask(bit))
     }
@@ -95,6 +100,7 @@ mod tests {
         assert_eq!(Taken(u64::MAX).lowest_free(0), None);
         assert_eq!(Taken(1 << 63).lowest_free(63), None);
         assert!(Taken(u64::MAX).is_full() && !Taken(u64::MAX >> 1).is_full());
+        assert!(Taken(0b101).has_more_than(Taken(0b011)) && !Taken(0b001).has_more_than(Taken(0b011)));
     }
 
     #[test]

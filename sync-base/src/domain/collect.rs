@@ -18,12 +18,12 @@ use crate::atomic::Ordering;
 use crate::barrier::heavy_barrier;
 
 /// Batches in which a thread seals what it lets wait.
-pub(super) const PARTS: usize = 8;
-/// Batches freed at most by one writer's turn, so that no single `retire` pays for a long backlog: more than wait
-/// between two turns, so that a backlog shrinks.
-const BATCHES_A_TURN: usize = PARTS + 1;
+pub(super) const PARTS: usize = 16;
+/// Batches freed at most by one writer's turn, so that no single `retire` pays for a long backlog; the rest follows at
+/// the next seals, each of which adds one.
+const BATCHES_A_TURN: usize = 4;
 /// Emptied batches that a record keeps for its next bags.
-const SPARES: usize = PARTS + 1;
+const SPARES: usize = PARTS;
 /// Bytes for which a thread calls a heavy barrier, however few objects they are.
 const WAITING_BYTES: usize = 256 << 10;
 /// Rounds of a sweep, each freeing what the reclaim functions of the round before retired.

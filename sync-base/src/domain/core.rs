@@ -28,7 +28,7 @@ pub(super) struct Core {
     pub(super) settings: Settings,
     /// Which of a thread's short cuts this domain uses.
     pub(super) slot: usize,
-    pub(super) counts: Counts,
+    pub(super) counts: CachePadded<Counts>,
     /// Handles and readers: while there is one, guards can begin.
     pub(super) handles: AtomicUsize,
     /// One for all handles, one for each thread that keeps a record here.
@@ -51,7 +51,7 @@ impl Settings {
     pub(super) const DEFAULT: Self = Self {
         garbage_limit: 64 << 20,
         stall_wait: Duration::from_millis(100),
-        batch: 1024,
+        batch: 2048,
         immortal: false,
     };
 }
@@ -80,13 +80,13 @@ macro_rules! core_new {
                 blocker_word: AtomicU64::new(0),
                 settings,
                 slot,
-                counts: Counts {
+                counts: CachePadded::new(Counts {
                     sealed: Tally::new(0),
                     freed: Tally::new(0),
                     heavy: Tally::new(0),
                     exceeded: Tally::new(0),
                     refused: Tally::new(0),
-                },
+                }),
                 handles: AtomicUsize::new(1),
                 holds: AtomicUsize::new(1),
                 closed: AtomicBool::new(false),

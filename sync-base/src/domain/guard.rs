@@ -33,13 +33,13 @@ impl RefUnwindSafe for Guard<'_> {}
 impl UnwindSafe for Guard<'_> {}
 
 impl<'d> Guard<'d> {
-    /// Begins a read section on a record that the calling thread owns.
+    /// Begins a read section on a record of `core` that the calling thread owns.
     #[inline(always)]
-    pub(super) fn enter(record: &'d Record) -> Self {
+    pub(super) fn enter(core: &Core, record: &'d Record) -> Self {
         if record.word().0 == 0 {
             // Acquire: pairs with the Release in `Core::stamp`; entering at an epoch means not finding what was
             // unlinked before it.
-            let epoch = record.core().epoch.load(Ordering::Acquire);
+            let epoch = core.epoch.load(Ordering::Acquire);
             // Release: pairs with the Acquire in `Core::scan`; a scan that reads this store and not the one that ended
             // the section before has seen that section end all the same.
             record.state.store(epoch | 1, Ordering::Release);
@@ -110,7 +110,7 @@ impl Drop for Guard<'_> {
 
 #[cold]
 fn enter_again(record: &Record) {
-    std::mem::forget(Guard::enter(record));
+    std::mem::forget(Guard::enter(record.core(), record));
 }
 
 /// Enters where the short way does not apply: nested, or where both sides fence, or on a transient record.

@@ -87,7 +87,7 @@ impl Domain {
     pub fn pin(&self) -> Guard<'_> {
         match local::cached(self.core, self.slot) {
             // SAFETY: the calling thread's record, which lives as long as the core that `self` keeps alive.
-            Some(record) => Guard::enter(unsafe { &*record }),
+            Some(record) => Guard::enter(self.core(), unsafe { &*record }),
             None => self.pin_new(),
         }
     }
@@ -97,7 +97,7 @@ impl Domain {
     fn pin_new(&self) -> Guard<'_> {
         let record = local::register(self.core, self.slot).unwrap_or_else(|| local::transient(self.core));
         // SAFETY: claimed by the calling thread; lives as long as the core that `self` keeps alive.
-        Guard::enter(unsafe { &*record })
+        Guard::enter(self.core(), unsafe { &*record })
     }
 
     /// Begins a read section if the calling thread has done so before; allocates nothing and takes no lock, so it may be
@@ -106,7 +106,7 @@ impl Domain {
     pub fn pin_registered(&self) -> Option<Guard<'_>> {
         let record = local::find(self.core, self.slot)?;
         // SAFETY: as in `pin`.
-        Some(Guard::enter(unsafe { &*record }))
+        Some(Guard::enter(self.core(), unsafe { &*record }))
     }
 
     /// Makes a reader with a record of its own. Claims a record: visits those there are, allocates if all are in use.

@@ -51,7 +51,7 @@ impl Reader {
         if !super::thread_id::is_mine(record.thread.load(Ordering::Relaxed)) {
             move_here(record);
         }
-        Guard::enter(record)
+        Guard::enter(self.domain.core(), record)
     }
 
     /// The domain it reads in.
