@@ -289,10 +289,15 @@ impl Core {
         self.free(ripe);
     }
 
-    /// Frees everything: no handle is left, hence no guard.
+    /// Frees everything: no handle is left, hence no guard. What threads that a fork left behind had in hand leaks: they
+    /// may have been in the middle of a push.
     pub(super) fn close(&self) {
         for record in self.records.iter() {
-            self.hand_over(record, false);
+            if super::fork::is_ghost(record) {
+                self.orphans.put_back(record.sealed.take());
+            } else {
+                self.hand_over(record, false);
+            }
         }
         self.free(self.orphans.take());
     }

@@ -3,7 +3,7 @@
 use super::bag::{Batch, Chain, Sealed, Waiting};
 use super::core::Core;
 use super::word::Word;
-use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::cell::UnsafeCell;
 use crate::{Claim, Tally};
 
@@ -22,8 +22,9 @@ pub(super) struct Record {
     pub(super) open_bytes: Tally,
     /// Batches stamped and waiting; taken by any collector.
     pub(super) sealed: Sealed,
-    /// Held by an exiting owner or a closing domain while it takes over what the owner had.
-    pub(super) handing_over: AtomicBool,
+    /// Held by an exiting owner or a closing domain while it takes over what the owner had: one more than the forks
+    /// before it, so that a child tells a holder that it does not have. Zero if nobody holds it.
+    pub(super) handing_over: AtomicUsize,
     /// Touched by the owner alone.
     pub(super) owner: UnsafeCell<Owner>,
 }
@@ -61,7 +62,7 @@ impl Record {
             forks: AtomicUsize::new(0),
             open_bytes: Tally::new(0),
             sealed: Sealed::new(),
-            handing_over: AtomicBool::new(false),
+            handing_over: AtomicUsize::new(0),
             owner: UnsafeCell::new(Owner {
                 bag: None,
                 spare: Chain::empty(),
@@ -102,18 +103,25 @@ impl Record {
     /// Runs `f` on the owner's part at the end of its ownership, or when the domain has no handle left: the two that can
     /// meet. A thread's end is not ordered before whoever joined it, if the thread was scoped.
     pub(super) fn while_handing_over<R>(&self, f: impl FnOnce(&mut Owner) -> R) -> R {
-        let take = || {
-            // Acquire: pairs with the Release below. Relaxed on failure: nothing is read.
+        let mine = 1 + super::fork::count();
+        let mut free = 0;
+        // Acquire: pairs with the Release below. Relaxed on failure: nothing is read but the number.
+        while let Err(holder) =
             self.handing_over
-                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-        };
-        while take().is_err() {
-            crate::thread::yield_now();
+                .compare_exchange(free, mine, Ordering::Acquire, Ordering::Relaxed)
+        {
+            if holder == mine {
+                free = 0;
+                crate::thread::yield_now();
+            } else {
+                // Released meanwhile, or held by a thread that a fork left behind.
+                free = holder;
+            }
         }
         // SAFETY: no owner retires any more; the flag keeps the two of them apart; `f` runs no foreign code.
         let result = unsafe { self.with_owner(f) };
         // Release: pairs with the Acquire above; the owner's part as `f` left it.
-        self.handing_over.store(false, Ordering::Release);
+        self.handing_over.store(0, Ordering::Release);
         result
     }
 

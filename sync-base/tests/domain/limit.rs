@@ -1,0 +1,89 @@
+//! Readers that stay: the garbage limit, who is named, graces.
+
+use super::{Counted, Drops, retire, sleeper};
+use std::time::Duration;
+use sync_base::Domain;
+
+#[test]
+fn garbage_past_the_limit_is_bounded_visible_and_freed_when_the_sleeper_wakes() {
+    let limit = 1 << 16;
+    let domain = Domain::builder()
+        .garbage_limit(limit)
+        .stall_wait(Duration::from_millis(1))
+        .build();
+    let drops = Drops::default();
+    let (wake, thread) = sleeper(&domain, "asleep");
+    let mut accepted = 0;
+    let stalled = loop {
+        match domain.try_admit(size_of::<Counted>()) {
+            Ok(()) => retire(&domain, &drops),
+            Err(stalled) => break stalled,
+        }
+        accepted += 1;
+        assert!(
+            accepted * size_of::<Counted>() <= 2 * limit,
+            "the limit was never enforced"
+        );
+    };
+    assert_eq!(stalled.name.as_deref(), Some("asleep"));
+    assert!(stalled.garbage <= limit && stalled.limit == limit);
+    assert!(stalled.to_string().contains("asleep"));
+    assert_eq!(
+        domain.stats().oldest_reader.map(|r| r.thread),
+        Some(stalled.thread)
+    );
+    // A refusal costs no barrier while the sleeper has not moved.
+    let barriers = domain.stats().heavy_barriers;
+    for _ in 0..100 {
+        assert!(domain.try_admit(size_of::<Counted>()).is_err());
+    }
+    assert_eq!(domain.stats().heavy_barriers, barriers);
+    assert_eq!(domain.stats().limit_refused, 101);
+    // An ordinary writer waits the stated time, then exceeds the limit, counted.
+    domain.admit(size_of::<Counted>());
+    retire(&domain, &drops);
+    assert_eq!(domain.stats().limit_exceeded, 1);
+    assert_eq!(drops.count(), 0);
+    drop(wake);
+    thread.join().unwrap();
+    assert!(domain.try_admit(size_of::<Counted>()).is_ok());
+    domain.collect();
+    assert_eq!(drops.count(), accepted + 1);
+}
+
+#[test]
+fn a_writer_inside_its_own_guard_never_waits_for_itself() {
+    let domain = Domain::builder()
+        .garbage_limit(1)
+        .stall_wait(Duration::from_secs(3_600))
+        .build();
+    let drops = Drops::default();
+    let _guard = domain.pin();
+    retire(&domain, &drops);
+    domain.admit(1); // Returns: waiting an hour would not help.
+    assert_eq!(domain.stats().limit_exceeded, 1);
+    assert!(domain.synchronize(Duration::from_secs(3_600)).is_err());
+}
+
+#[test]
+fn a_grace_passes_when_the_readers_of_its_moment_have_left() {
+    let domain = Domain::new();
+    let (wake, thread) = sleeper(&domain, "graceful");
+    let grace = domain.grace();
+    assert!(!domain.has_passed(grace));
+    let stalled = domain.wait(grace, Duration::from_millis(2)).unwrap_err();
+    assert_eq!(stalled.name.as_deref(), Some("graceful"));
+    drop(wake);
+    thread.join().unwrap();
+    let _newer = domain.pin();
+    assert!(
+        domain.has_passed(grace),
+        "a newer reader holds back nothing older"
+    );
+}
+
+#[test]
+#[should_panic(expected = "a grace passes in the domain it was taken in")]
+fn a_grace_of_another_domain_is_refused() {
+    let _ = Domain::new().has_passed(Domain::new().grace());
+}
