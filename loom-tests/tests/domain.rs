@@ -240,6 +240,43 @@ fn retiring_inside_a_guard_collects_after_it() {
     });
 }
 
+/// A batch waits, and is freed at the next seal because another thread's barrier has come after its stamp.
+fn a_barrier_of_another_frees_what_waits() {
+    // In parts of one object; three wait before the writer would call a barrier of its own.
+    let domain = Domain::builder().batch(3).build();
+    let root = Root::new(7);
+    let reader = reads(&root, domain.reader(), 1);
+    let (d, r) = (domain.clone(), root.clone());
+    let writer = move || {
+        // SAFETY: unlinked, once.
+        unsafe { d.retire_box(r.unlink(8)) };
+        // SAFETY: linked nowhere, retired once: its seal is where the other's barrier is noticed.
+        unsafe { d.retire_box(linked(1)) };
+    };
+    let other = move || _ = domain.has_passed(domain.grace());
+    run(vec![reader, Box::new(writer), Box::new(other)]);
+}
+
+#[test]
+fn what_waits_is_freed_on_anothers_barrier() {
+    check(
+        "domain.waits_for_another",
+        bounds(4, 2),
+        a_barrier_of_another_frees_what_waits,
+    );
+}
+
+#[test]
+fn what_waits_is_freed_on_anothers_barrier_fenced() {
+    under(Model::Fence, || {
+        check(
+            "domain.waits_for_another.fenced",
+            bounds(4, 1),
+            a_barrier_of_another_frees_what_waits,
+        )
+    });
+}
+
 // ---- records and threads that come and go -------------------------------------------------------------------------
 
 /// A thread ends with a full bag: what it retired outlives its record's reuse and is freed by whoever comes.

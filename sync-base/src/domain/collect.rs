@@ -215,7 +215,7 @@ impl Core {
         unsafe {
             record.with_owner(|owner| {
                 owner.waiting = waiting;
-                owner.blocker = blocker.map(|(r, w)| (r, w.0));
+                owner.blocker = blocker;
             });
         }
         let spare = core.free(ripe);
@@ -365,8 +365,8 @@ fn begin_turn(record: &Record) -> bool {
                 return false;
             }
             if let Some((blocker, word)) = owner.blocker {
-                // Relaxed: a hint; equal means that nothing has changed for us. Records live as long as the core.
-                if (*blocker).state.load(Ordering::Relaxed) == word {
+                // Relaxed: a hint; the same section means that nothing has changed for us. Records live as long as the core.
+                if Word((*blocker).state.load(Ordering::Relaxed)).holds_as(word) {
                     return false;
                 }
                 owner.blocker = None;

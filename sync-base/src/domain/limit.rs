@@ -52,9 +52,9 @@ impl Blocker {
         super::fork::thread(unsafe { &*self.0 }) == super::thread_id::current()
     }
 
-    fn moved(self) -> bool {
+    fn still_holds(self) -> bool {
         // SAFETY: as above. Relaxed: a hint; a sweep decides.
-        unsafe { &*self.0 }.state.load(Ordering::Relaxed) != self.1.0
+        Word(unsafe { &*self.0 }.state.load(Ordering::Relaxed)).holds_as(self.1)
     }
 
     pub(super) fn report(self, core: &Core) -> Stalled {
@@ -98,12 +98,12 @@ impl Core {
 
     /// The reader that held back the last sweep, if it has not moved.
     fn same_blocker(&self) -> Option<Blocker> {
-        // Relaxed, both: as in `make_room`. A pair torn by two sweeps names a record only if its state is that word,
-        // and then it is pinned at an epoch that did hold back a sweep.
+        // Relaxed, both: as in `make_room`. A pair torn by two sweeps names a record only if it is pinned at that
+        // word's epoch, and that epoch did hold back a sweep.
         let record = self.blocker.load(Ordering::Relaxed);
         let word = Word(self.blocker_word.load(Ordering::Relaxed));
         let blocker = Blocker(record, word);
-        (!record.is_null() && word.is_pinned() && !blocker.moved()).then_some(blocker)
+        (!record.is_null() && word.is_pinned() && blocker.still_holds()).then_some(blocker)
     }
 
     /// Makes room, waiting for readers up to the domain's stated time; then goes past the limit, counted.

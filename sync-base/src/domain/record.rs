@@ -42,7 +42,7 @@ pub(super) struct Owner {
     /// A collection is under way on this record: a reclaim function that retires must not start another.
     pub(super) collecting: bool,
     /// The record that held back the last collection, with its state then.
-    pub(super) blocker: Option<(*const Record, u64)>,
+    pub(super) blocker: Option<(*const Record, Word)>,
     /// The right to the record itself, dropped to give it back.
     pub(super) claim: Option<Claim<'static, Record>>,
 }

@@ -29,6 +29,11 @@ impl Word {
         self.0 & !(STEP - 1)
     }
 
+    /// Whether this state holds back what that one held back: nesting does not matter.
+    pub(super) fn holds_as(self, before: Self) -> bool {
+        self.is_pinned() && self.epoch() == before.epoch()
+    }
+
     pub(super) fn has(self, flag: u64) -> bool {
         self.0 & flag != 0
     }

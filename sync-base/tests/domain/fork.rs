@@ -1,8 +1,9 @@
 //! Forks: the child has one thread, and the memory of all.
 
-use super::{Drops, retire, sleeper};
+use super::{Drops, eventually, retire, sleeper};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use sync_base::Domain;
 
 /// Runs `body` in a forked child; true if it returned true.
@@ -102,4 +103,31 @@ fn a_child_may_drop_the_last_handle_of_a_domain_that_absent_threads_were_using()
         drop(unsafe { std::ptr::read(domain) });
         drops.count() == 1
     });
+}
+
+#[test]
+fn what_an_absent_thread_had_in_hand_leaks_in_the_child_and_is_freed_in_the_parent() {
+    let (domain, drops) = (Domain::new(), Drops::default());
+    let (in_hand, is_in_hand) = mpsc::channel();
+    let (wake, sleep) = mpsc::channel::<()>();
+    std::thread::scope(|s| {
+        let (theirs, count) = (&domain, drops.clone());
+        s.spawn(move || {
+            retire(theirs, &count);
+            in_hand.send(()).unwrap();
+            let _ = sleep.recv();
+        });
+        is_in_hand.recv().unwrap();
+        let child = || {
+            retire(&domain, &drops);
+            // SAFETY: the child has no other user of the handle, and ends without dropping it again.
+            drop(unsafe { std::ptr::read(&raw const domain) });
+            drops.count() == 1
+        };
+        assert!(in_child(child));
+        drop(wake);
+    });
+    assert_eq!(drops.count(), 0);
+    drop(domain);
+    assert!(eventually(|| drops.count() == 1));
 }

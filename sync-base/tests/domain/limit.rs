@@ -1,6 +1,7 @@
 //! Readers that stay: the garbage limit, who is named, graces.
 
 use super::{Counted, Drops, retire, sleeper};
+use std::sync::Barrier;
 use std::time::Duration;
 use sync_base::Domain;
 
@@ -49,6 +50,40 @@ fn garbage_past_the_limit_is_bounded_visible_and_freed_when_the_sleeper_wakes() 
     assert!(domain.try_admit(size_of::<Counted>()).is_ok());
     domain.collect();
     assert_eq!(drops.count(), accepted + 1);
+}
+
+/// Nesting inside the section that holds garbage back is no reason to look again.
+#[test]
+fn a_refusal_costs_no_barrier_though_the_reader_nests() {
+    let domain = Domain::builder().garbage_limit(1).build();
+    let drops = Drops::default();
+    std::thread::scope(|s| {
+        let (step, stepped) = (Barrier::new(2), Barrier::new(2));
+        s.spawn(|| {
+            let _outer = domain.pin();
+            for _ in 0..10 {
+                step.wait();
+                let inner = domain.pin();
+                stepped.wait();
+                step.wait();
+                drop(inner);
+                stepped.wait();
+            }
+        });
+        let mut barriers = None;
+        for _ in 0..20 {
+            step.wait();
+            if barriers.is_none() {
+                retire(&domain, &drops);
+            }
+            assert!(domain.try_admit(1).is_err());
+            let now = domain.stats().heavy_barriers;
+            assert_eq!(*barriers.get_or_insert(now), now);
+            stepped.wait();
+        }
+    });
+    domain.collect();
+    assert_eq!(drops.count(), 1);
 }
 
 #[test]
