@@ -3,8 +3,12 @@
 //! Two objects, since taking a number and publishing a value are two steps (as on Linux):
 //! - *numbers*: inserts and removes of open descriptors, by their owners, are linearizable to "the lowest free number"
 //!   within one bitmap word that does not fill up (8 numbers under shuttle, 64 as shipped);
-//! - *values*: `put`, `replace`, `remove` and `get` of one number are linearizable to a cell that may be empty, where a
-//!   `put` that returns `Busy` did nothing.
+//! - *values*: `put`, `insert_at`, `replace`, `remove`, `get` and being the target of a `dup2` are, of one number,
+//!   linearizable to a cell that may be empty, where a `put` that returns `Busy` and an `insert_at` that returns `Taken`
+//!   did nothing.
+//!
+//! `dup2` reads one number and writes another, each at a moment of its own between call and return (`dup` on Linux does
+//! the same): so each of the two numbers has a history of its own, and the same call stands in both.
 //!
 //! Across words: no number below the one that `insert` returns was free during the whole call, beside one other thread;
 //! beside two, see the exception in `numbers`.
@@ -118,18 +122,48 @@ fn c6_numbers_of_one_word_are_linearizable_to_the_lowest_free() {
 #[derive(Clone, Debug, Default)]
 struct Cell(Option<u64>);
 
-#[derive(Clone, Debug)]
+/// Stands for a value that was copied by a `dup2` and gone again before anybody could see which it was.
+const UNSEEN: u64 = u64::MAX;
+
+#[derive(Clone, Debug, PartialEq)]
 enum ValueOp {
     Put(u64),
+    InsertAt(u64),
     Replace(u64),
     Remove,
     Get,
+    /// The number that a `dup2` read.
+    Source,
+    /// The number that it wrote.
+    Target,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum ValueRet {
     Was(Option<u64>),
-    Busy,
+    /// The number is taken by another descriptor, or by a thread in the middle.
+    Refused,
+    /// What a `dup2` copied.
+    Copied {
+        value: u64,
+        replaced: Option<u64>,
+    },
+    /// There was nothing to copy.
+    NotOpen,
+}
+
+impl Cell {
+    /// If the value was unseen: what an operation returned tells it.
+    fn learn(&mut self, ret: &ValueRet) {
+        let seen = match ret {
+            ValueRet::Was(seen) => *seen,
+            ValueRet::Copied { replaced, .. } => *replaced,
+            ValueRet::Refused | ValueRet::NotOpen => None,
+        };
+        if self.0 == Some(UNSEEN) && seen.is_some() {
+            self.0 = seen;
+        }
+    }
 }
 
 impl SequentialSpec for Cell {
@@ -140,32 +174,64 @@ impl SequentialSpec for Cell {
         let was = self.0;
         match op {
             ValueOp::Put(value) => self.0 = Some(*value),
+            ValueOp::InsertAt(value) => self.0 = was.or(Some(*value)),
             ValueOp::Replace(value) => self.0 = was.map(|_| *value),
             ValueOp::Remove => self.0 = None,
-            ValueOp::Get => {}
+            ValueOp::Get | ValueOp::Source | ValueOp::Target => {}
         }
         ValueRet::Was(was)
     }
 
     fn is_valid_step(&mut self, op: &ValueOp, ret: &ValueRet) -> bool {
-        // Busy is refused without effect, whatever the state.
-        *ret == ValueRet::Busy && matches!(op, ValueOp::Put(_))
-            || *ret != ValueRet::Busy && self.invoke(op) == *ret
+        if *op != ValueOp::Source {
+            self.learn(ret);
+        }
+        match (op, ret) {
+            (ValueOp::Source, ValueRet::Copied { value, .. }) => {
+                *value == UNSEEN && self.0.is_some() || self.0 == Some(*value)
+            }
+            (ValueOp::Source, ValueRet::NotOpen) => self.0.is_none(),
+            // It was read, before the other number was found taken.
+            (ValueOp::Source, ValueRet::Refused) => self.0.is_some(),
+            (ValueOp::Target, ValueRet::Copied { value, replaced }) => self.0.replace(*value) == *replaced,
+            // Refused without effect, whatever the state.
+            (ValueOp::Put(_) | ValueOp::InsertAt(_) | ValueOp::Target, ValueRet::Refused) => true,
+            (ValueOp::Target, ValueRet::NotOpen) => true,
+            _ => self.invoke(op) == *ret,
+        }
     }
 }
 
-fn apply(table: &FdTable<u64>, op: &ValueOp) -> ValueRet {
+fn apply(table: &FdTable<u64>, number: u32, op: &ValueOp) -> ValueRet {
     match *op {
-        ValueOp::Put(value) => match table.put(0, value, Flags::NONE) {
+        ValueOp::Put(value) => match table.put(number, value, Flags::NONE) {
             Ok(placed) => ValueRet::Was(placed.replaced.map(|old| *old)),
             Err(refused) => {
-                assert_eq!(refused.error, FdError::Busy { number: 0 });
-                ValueRet::Busy
+                assert_eq!(refused.error, FdError::Busy { number });
+                ValueRet::Refused
             }
         },
-        ValueOp::Replace(value) => ValueRet::Was(table.replace(0, value).ok().map(|(_, old)| *old)),
-        ValueOp::Remove => ValueRet::Was(table.remove(0).map(|old| *old)),
-        ValueOp::Get => ValueRet::Was(table.with(0, |value| *value)),
+        ValueOp::InsertAt(value) => match table.insert_at(number, value, Flags::NONE) {
+            Ok(_) => ValueRet::Was(None),
+            Err(refused) => {
+                assert_eq!(refused.error, FdError::Taken { number });
+                ValueRet::Refused
+            }
+        },
+        ValueOp::Replace(value) => ValueRet::Was(table.replace(number, value).ok().map(|(_, old)| *old)),
+        ValueOp::Remove => ValueRet::Was(table.remove(number).map(|old| *old)),
+        ValueOp::Get => ValueRet::Was(table.with(number, |value| *value)),
+        ValueOp::Source | ValueOp::Target => match table.dup2(0, 1) {
+            Ok(placed) => ValueRet::Copied {
+                value: table.with(placed.handle, |value| *value).unwrap_or(UNSEEN),
+                replaced: placed.replaced.map(|old| *old),
+            },
+            Err(FdError::NotOpen { .. }) => ValueRet::NotOpen,
+            Err(error) => {
+                assert_eq!(error, FdError::Busy { number: 1 });
+                ValueRet::Refused
+            }
+        },
     }
 }
 
@@ -182,12 +248,12 @@ fn values_are_linearizable(threads: usize) {
                     1 => [
                         ValueOp::Replace(value + 1),
                         ValueOp::Remove,
-                        ValueOp::Put(value + 2),
+                        ValueOp::InsertAt(value + 2),
                     ],
                     _ => [ValueOp::Get, ValueOp::Put(value + 1), ValueOp::Remove],
                 };
                 for op in ops {
-                    history.record(me, op.clone(), || apply(&table, &op));
+                    history.record(me, op.clone(), || apply(&table, 0, &op));
                 }
             })
         })
@@ -200,6 +266,55 @@ fn values_are_linearizable(threads: usize) {
 fn c6_values_of_one_number_are_linearizable() {
     shuttle::check_pct(|| values_are_linearizable(3), SCHEDULES, DEPTH);
     shuttle::check_random(|| values_are_linearizable(4), SCHEDULES / 2);
+}
+
+/// A call that reads number 0 and writes number 1 stands in the history of each.
+fn duplicates_are_linearizable(threads: usize) {
+    let histories = [History::new(Cell::default()), History::new(Cell::default())];
+    let table = table(2);
+    let workers: Vec<_> = (0..threads)
+        .map(|me| {
+            let (histories, table) = (histories.each_ref().map(History::share), Arc::clone(&table));
+            thread::spawn(move || {
+                let value = me as u64 * 10;
+                let ops = match me % 3 {
+                    0 => [
+                        (0, ValueOp::InsertAt(value + 1)),
+                        (1, ValueOp::Target),
+                        (0, ValueOp::Replace(value + 2)),
+                    ],
+                    1 => [
+                        (1, ValueOp::Put(value + 1)),
+                        (1, ValueOp::Get),
+                        (0, ValueOp::Remove),
+                    ],
+                    _ => [
+                        (1, ValueOp::Target),
+                        (1, ValueOp::Remove),
+                        (1, ValueOp::InsertAt(value + 1)),
+                    ],
+                };
+                for (number, op) in ops {
+                    let run = || apply(&table, number, &op);
+                    let history = &histories[number as usize];
+                    match op {
+                        ValueOp::Target => {
+                            history.record(me, op.clone(), || histories[0].record(me, ValueOp::Source, run))
+                        }
+                        _ => history.record(me, op.clone(), run),
+                    };
+                }
+            })
+        })
+        .collect();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    histories.iter().for_each(History::check);
+}
+
+#[test]
+fn c6_of_a_duplicate_both_numbers_are_linearizable() {
+    shuttle::check_pct(|| duplicates_are_linearizable(3), SCHEDULES, DEPTH);
+    shuttle::check_random(|| duplicates_are_linearizable(4), SCHEDULES / 2);
 }
 
 /// One thread frees a low number and takes it again; others fill and empty words beside it.
