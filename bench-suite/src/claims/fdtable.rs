@@ -1,12 +1,12 @@
 //! Claims about the descriptor table.
 
 use crate::{Claim, Contest, Invalid, Row, Task, Worker};
-use epoch_fdtable::FdTable;
+use epoch_fdtable::{Asymmetric, FdTable};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use sync_base::CachePadded;
+use sync_base::{CachePadded, Domain};
 
 #[cfg(feature = "peers")]
 mod peers;
@@ -117,7 +117,16 @@ fn churn<N: Copy>(
 }
 
 fn ours() -> Result<FdTable<Value>, Invalid> {
-    let table = FdTable::with_limits(OPEN, OPEN);
+    filled(Domain::new())
+}
+
+/// The same where each 128 removed values pay for a heavy barrier.
+fn eager() -> Result<FdTable<Value>, Invalid> {
+    filled(Domain::builder().batch(128).build())
+}
+
+fn filled(domain: Domain) -> Result<FdTable<Value>, Invalid> {
+    let table = FdTable::with_reclaim(OPEN, OPEN, Asymmetric::new(domain));
     for n in 0..BELOW {
         table.insert(Value::from(n)).map_err(|e| Invalid(e.to_string()))?;
     }
@@ -125,15 +134,21 @@ fn ours() -> Result<FdTable<Value>, Invalid> {
 }
 
 fn lowest(task: &Task<'_>) -> Result<Row, Invalid> {
-    let (table, bare, locked) = (&ours()?, &Bare::new(), &Mutex::new(Locked::new()));
+    let (bare, locked) = (&Bare::new(), &Mutex::new(Locked::new()));
+    let tables = [
+        ("FdTable::insert", ours()?),
+        ("FdTable, a barrier each 128", eager()?),
+    ];
     let mut contest = Contest::new(task);
-    contest.ours("FdTable::insert", 2, |w| {
-        churn(
-            w,
-            |v| table.insert(v).ok(),
-            |fd| table.remove(fd.number()).map(|old| *old),
-        )
-    });
+    for (name, table) in &tables {
+        contest.ours(name, 2, move |w| {
+            churn(
+                w,
+                |v| table.insert(v).ok(),
+                |fd| table.remove(fd.number()).map(|old| *old),
+            )
+        });
+    }
     contest.floor("bitmap + slot + allocation", 2, |w| {
         churn(w, |v| bare.insert(v), |n| bare.remove(n))
     });
@@ -155,7 +170,7 @@ fn lowest(task: &Task<'_>) -> Result<Row, Invalid> {
 }
 
 fn any(task: &Task<'_>) -> Result<Row, Invalid> {
-    let (alone, shared) = (&ours()?, &ours()?);
+    let (alone, shared, eager) = (&ours()?, &ours()?, &eager()?);
     fn run(w: &mut Worker<'_>, table: &FdTable<Value>) -> Result<(), Invalid> {
         churn(
             w,
@@ -165,6 +180,7 @@ fn any(task: &Task<'_>) -> Result<Row, Invalid> {
     }
     let mut contest = Contest::new(task);
     contest.ours("FdTable::insert_any", 2, |w| run(w, shared));
+    contest.ours("FdTable, a barrier each 128", 2, |w| run(w, eager));
     contest.floor("one thread", 1, |w| run(w, alone));
     contest.at_most(1.35, "one thread");
     #[cfg(feature = "peers")]

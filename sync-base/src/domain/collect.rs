@@ -4,7 +4,7 @@
 //!
 //! # Who pays for a barrier
 //! The barrier is nearly all that reclamation costs: about 10 us for its caller and 7 us for each thread that it
-//! interrupts, against a few ns for an object. So a thread seals small batches, lets eight of them wait, and looks at each seal
+//! interrupts, against a few ns for an object. So a thread seals small batches, lets sixteen of them wait, and looks at each seal
 //! whether some thread's barrier has come after its oldest stamp: then it frees those for a scan alone. It calls a
 //! barrier of its own only when as much waits as the domain's `batch` says (or [`WAITING_BYTES`]). Threads
 //! that retire at one pace so share one barrier for what all of them have waiting.

@@ -117,8 +117,8 @@ impl Domain {
     /// Hands over an unlinked object to be freed by `reclaim(ptr)` once no reader can hold it.
     ///
     /// Amortised constant time. Each 128 objects (more where many threads read) it looks whether another thread's heavy
-    /// barrier allows some to be freed, and each 1,024 objects or 256 KiB it runs a barrier of its own; then it scans
-    /// the readers and frees at most nine batches (claim `dom.retire.2t`). Inside a guard of the calling thread that part waits
+    /// barrier allows some to be freed, and each 2,048 objects or 256 KiB it runs a barrier of its own; then it scans
+    /// the readers and frees at most four batches (claim `dom.retire.2t`). Inside a guard of the calling thread that part waits
     /// for the guard to end. `bytes` counts towards the garbage limit. `reclaim` may itself retire. It should not panic: if it does, the
     /// panic comes out of whatever call happened to free it, and everything else is still freed later.
     ///
@@ -264,8 +264,8 @@ impl Builder {
         self
     }
 
-    /// Objects gathered before a thread runs a heavy barrier to free them; 1,024 unless set. They are sealed in eighths, none
-    /// smaller than the live records are many, and what another thread's barrier covers is freed at the next seal.
+    /// Objects that wait before a thread runs a heavy barrier to free them; 2,048 unless set. They are sealed in sixteenths,
+    /// none smaller than the live records are many, and what another thread's barrier covers is freed at the next seal.
     #[must_use]
     pub fn batch(mut self, objects: usize) -> Self {
         self.settings.batch = objects.max(1);

@@ -9,7 +9,8 @@
 //! pinned at the epoch read just before; pinned -> pinned deeper or less deep, same epoch; pinned once -> pinned at a
 //! newer epoch (`repin`); pinned -> idle.
 //!
-//! An object is *linked*, then in its retirer's open *bag*, then in a *sealed* batch with a stamp, then freed.
+//! An object is *linked*, then in its retirer's open *bag*, then in a *sealed* batch with a stamp, where it waits for a
+//! barrier that comes after the stamp, its thread's own or another's; then freed.
 //!
 //! # Invariants
 //! - I1: an object is unlinked before its batch is stamped, and a stamp ends its epoch: a reader that entered at a
@@ -32,6 +33,7 @@
 //! | `state` store in `drop` | Release | Acquire in `scan`: I3 |
 //! | light barrier after `enter` | - | heavy barrier in `barrier`: I3 |
 //! | `done` fetch_max, load | AcqRel, Acquire | each other: one thread's barrier serves others |
+//! | `done` load in `is_due` | Relaxed | a hint: `horizon` loads again |
 //! | `sealed` push, take | Release, Acquire | each other: I6 |
 //!
 //! # Limits

@@ -57,8 +57,8 @@ fn garbage_past_the_limit_is_bounded_visible_and_freed_when_the_sleeper_wakes() 
 fn a_refusal_costs_no_barrier_though_the_reader_nests() {
     let domain = Domain::builder().garbage_limit(1).build();
     let drops = Drops::default();
+    let (step, stepped) = (Barrier::new(2), Barrier::new(2));
     std::thread::scope(|s| {
-        let (step, stepped) = (Barrier::new(2), Barrier::new(2));
         s.spawn(|| {
             let _outer = domain.pin();
             for _ in 0..10 {
