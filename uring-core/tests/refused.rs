@@ -39,6 +39,10 @@ fn refuse_setup(errno: i32) {
         step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
+    install(&mut program);
+}
+
+fn install(program: &mut [libc::sock_filter]) {
     let filter = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
@@ -48,6 +52,25 @@ fn refuse_setup(errno: i32) {
     // SAFETY: the program outlives the call, which copies it.
     let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) };
     assert_eq!(done, 0);
+}
+
+/// Makes every `io_uring_register` on one ring fail from now on.
+fn refuse_register(ring: std::os::fd::BorrowedFd<'_>, errno: i32) {
+    use std::os::fd::AsRawFd;
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUALS: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    // The lower half of the first argument of the call.
+    const FIRST: u32 = 16 + if cfg!(target_endian = "big") { 4 } else { 0 };
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    install(&mut [
+        step(LOAD, 0, 0, 0),
+        step(EQUALS, 0, 3, libc::SYS_io_uring_register as u32),
+        step(LOAD, 0, 0, FIRST),
+        step(EQUALS, 0, 1, ring.as_raw_fd() as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]);
 }
 
 fn limit(resource: u32, value: u64) {
@@ -215,4 +238,53 @@ fn e8_polling_that_is_refused_leaves_a_ring_without_it() {
     .unwrap();
     assert!(ring.info().sqpoll || !ring.info().refusals.is_empty());
     ring.block_on(ring.run(Nop::new())).unwrap().unwrap();
+}
+
+/// Ring 1 of two is refused by the kernel itself, after ring 0 has taken its part: that is undone.
+#[test]
+fn e16_what_a_ring_took_is_undone_when_the_kernel_refuses_the_next() {
+    in_child(
+        "e16_what_a_ring_took_is_undone_when_the_kernel_refuses_the_next",
+        || {
+            use std::io::{Read as _, Write as _};
+            use std::os::unix::net::UnixStream;
+            use uring_core::file::Files;
+            use uring_core::op::Recv;
+            use uring_core::{Core, Ring};
+            let (one, two) = (Ring::new().unwrap(), Ring::new().unwrap());
+            let rings: [&Core; 2] = [&one, &two];
+            let files = Files::new(8);
+            let (near, mut far) = UnixStream::pair().unwrap();
+            let (next, mut next_far) = UnixStream::pair().unwrap();
+            let (old, new) = (
+                files.adopt(near.into()).unwrap(),
+                files.adopt(next.into()).unwrap(),
+            );
+            let fixed = files.register_on(&rings, old).unwrap();
+            let (third, mut third_far) = UnixStream::pair().unwrap();
+            let third = files.adopt(third.into()).unwrap();
+            refuse_register(two.poll_fd().unwrap(), libc::EPERM);
+            // Registering: the slot on ring 0 is empty again.
+            let refused = files.register_on(&rings, third).unwrap_err();
+            assert_eq!((refused.ring, refused.error.errno()), (1, libc::EPERM));
+            assert_eq!((one.files_held(), files.slot(third)), (1, None));
+            let _ = files.close(third).unwrap();
+            assert!(
+                matches!(third_far.read(&mut [0; 1]), Ok(0)),
+                "ring 0 keeps it open"
+            );
+            // Updating: ring 0 has the old file again.
+            let refused = files.replace(&rings, old, new).unwrap_err();
+            assert_eq!((refused.ring, refused.error.errno()), (1, libc::EPERM));
+            far.write_all(b"old").unwrap();
+            next_far.write_all(b"new").unwrap();
+            let (count, buf) = one.block_on(one.run(Recv::new(fixed[0], vec![0; 8]))).unwrap();
+            assert_eq!((count, &buf[..]), (Ok(3), &b"old"[..]));
+            assert_eq!(files.slot(new), None);
+            // Buffers.
+            let slab = pooled_vec::Slab::new(2, 4096, pooled_vec::AlignedOptions::new()).unwrap();
+            let refused = Core::register_slab_on(&rings, &slab).unwrap_err();
+            assert_eq!((refused.ring, one.slabs_held()), (1, 0));
+        },
+    );
 }

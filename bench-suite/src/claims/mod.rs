@@ -10,6 +10,7 @@ mod fdtable;
 mod map;
 mod pool;
 mod queue;
+mod registered;
 mod ring;
 mod seq;
 
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Claim> {
         cow::CLAIMS,
         error::CLAIMS,
         ring::CLAIMS,
+        registered::CLAIMS,
     ]
     .concat()
 }

@@ -75,25 +75,25 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
 ];
 
-const DEPTH: u32 = 128;
-const BATCH: u64 = 32;
-const BLOCK: usize = 4096;
+pub(super) const DEPTH: u32 = 128;
+pub(super) const BATCH: u64 = 32;
+pub(super) const BLOCK: usize = 4096;
 const FILE_BLOCKS: u64 = 4096;
-const LONG: Duration = Duration::from_secs(10);
+pub(super) const LONG: Duration = Duration::from_secs(10);
 
 type Buf = Box<[u8]>;
 type FileRead = Read<Buf, FixedFd>;
 
-fn invalid(what: impl std::fmt::Display) -> Invalid {
+pub(super) fn invalid(what: impl std::fmt::Display) -> Invalid {
     Invalid(what.to_string())
 }
 
-fn ours(depth: u32) -> Result<LocalRing, Invalid> {
+pub(super) fn ours(depth: u32) -> Result<LocalRing, Invalid> {
     LocalRing::with(&Options::new().depth(depth)).map_err(invalid)
 }
 
 /// The raw ring: the flags of our best rung, the same queues.
-fn raw() -> Result<IoUring, Invalid> {
+pub(super) fn raw() -> Result<IoUring, Invalid> {
     let mut builder = IoUring::builder();
     builder
         .setup_single_issuer()
@@ -105,7 +105,7 @@ fn raw() -> Result<IoUring, Invalid> {
 }
 
 /// Drives a raw ring: `entry(i)` makes the i-th entry for a free index, `seen(index, result)` takes its completion.
-fn drive_raw(
+pub(super) fn drive_raw(
     ring: &mut IoUring,
     n: u64,
     mut entry: impl FnMut(u64) -> squeue::Entry,
@@ -138,7 +138,7 @@ fn drive_raw(
     Ok(bad)
 }
 
-fn verdict(bad: u64) -> Result<(), Invalid> {
+pub(super) fn verdict(bad: u64) -> Result<(), Invalid> {
     if bad > 0 {
         Err(Invalid(format!("{bad} operations failed or came back wrong")))
     } else {
@@ -219,7 +219,7 @@ fn enter_1(task: &Task<'_>) -> Result<Row, Invalid> {
 }
 
 /// A file in the page cache whose every block begins with its number.
-fn numbered_file() -> Result<File, Invalid> {
+pub(super) fn numbered_file() -> Result<File, Invalid> {
     let mut file = tempfile::tempfile()?;
     let mut block = vec![0u8; BLOCK];
     for number in 0..FILE_BLOCKS {
@@ -230,11 +230,11 @@ fn numbered_file() -> Result<File, Invalid> {
 }
 
 /// A multiplicative walk: every lane reads the same blocks.
-fn block_of(turn: u64) -> u64 {
+pub(super) fn block_of(turn: u64) -> u64 {
     (turn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % FILE_BLOCKS
 }
 
-fn is_block(buf: &[u8], number: u64) -> bool {
+pub(super) fn is_block(buf: &[u8], number: u64) -> bool {
     buf[..8] == number.to_ne_bytes()
 }
 

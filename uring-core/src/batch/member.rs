@@ -10,6 +10,7 @@ use std::any::{Any, TypeId};
 trait Carried: Send {
     fn belongs_to(&self, ring: u32) -> bool;
     fn half_done(&mut self);
+    fn arrived(&mut self, outcome: Outcome);
     fn type_id(&self) -> TypeId;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
     /// Makes the output of it and drops that.
@@ -22,6 +23,9 @@ impl<O: Operation> Carried for O {
     }
     fn half_done(&mut self) {
         Operation::half_done(self);
+    }
+    fn arrived(&mut self, outcome: Outcome) {
+        Operation::arrived(self, outcome);
     }
     fn type_id(&self) -> TypeId {
         TypeId::of::<O>()
@@ -93,7 +97,7 @@ impl Member {
 impl Sealed for Member {}
 
 // SAFETY: entries and memory are the operation's own, which is on the heap and so stays where it is although the box moves;
-// nobody touches it from `new` on, but by `half_done`, whose contract is the same.
+// nobody touches it from `new` on, but by `half_done` and `arrived`, whose contracts are the same.
 unsafe impl Operation for Member {
     type Output = (Outcome, Member);
 
@@ -114,6 +118,10 @@ unsafe impl Operation for Member {
 
     fn half_done(&mut self) {
         self.op.half_done();
+    }
+
+    fn arrived(&mut self, outcome: Outcome) {
+        self.op.arrived(outcome);
     }
 
     fn finish(self, outcome: Outcome) -> Self::Output {

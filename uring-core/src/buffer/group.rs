@@ -217,7 +217,9 @@ impl BufGroup {
         if state.away < self.shared.count {
             return Poll::Ready(());
         }
-        state.waiting.push(waker);
+        if !state.waiting.iter().any(|known| known.will_wake(&waker)) {
+            state.waiting.push(waker);
+        }
         Poll::Pending
     }
 }
@@ -257,10 +259,11 @@ impl Picks {
 
     /// Makes a lease of what a completion brought; `None` for the end of the data.
     pub(crate) fn lease(&mut self, outcome: Outcome) -> Result<Option<Lease>, Error> {
-        let piece = outcome.buffer_id().and_then(|_| {
+        let piece = outcome.buffer_id().map(|id| {
             let piece = self.first.take();
             self.first = self.more.pop_front();
-            piece
+            // A wrapper that does not pass `arrived` on loses the order among operations, and no buffer.
+            piece.unwrap_or_else(|| self.group.shared.collect(outcome, id))
         });
         let lease = piece.map(|piece| Lease {
             shared: Arc::clone(&self.group.shared),

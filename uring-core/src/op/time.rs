@@ -124,6 +124,10 @@ unsafe impl<O: Operation> Operation for Within<O> {
         self.op.half_done();
     }
 
+    fn arrived(&mut self, outcome: Outcome) {
+        self.op.arrived(outcome);
+    }
+
     fn finish(self, outcome: Outcome) -> O::Output {
         self.op.finish(outcome)
     }

@@ -32,3 +32,35 @@ fn c9_missing_file_is_the_errors_own_number() {
         ErrorKind::InvalidInput
     );
 }
+
+/// A close that was interrupted has freed the number all the same: closing it again would hit the file that has it next.
+#[test]
+fn d7_close_that_ran_is_not_repeated_and_one_that_did_not_is_made_up_for() {
+    use std::os::fd::AsRawFd;
+    use uring_core::{Operation, Outcome};
+    let is_open = |fd| {
+        // SAFETY: asks for flags.
+        unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    };
+    for (errno, closed_by_us) in [
+        (libc::EINTR, false),
+        (libc::EIO, false),
+        (libc::ECANCELED, true),
+        (libc::EAGAIN, true),
+    ] {
+        // A number that no other thread of this process is given meanwhile.
+        // SAFETY: makes a descriptor.
+        let fd = unsafe { libc::fcntl(scratch().as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3000) };
+        assert!(fd >= 3000);
+        // SAFETY: just made.
+        let close = Close::new(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+        let told = close.finish(Outcome {
+            raw: -errno,
+            flags: 0,
+        });
+        assert_eq!(told.unwrap_err().errno(), errno);
+        assert_eq!(is_open(fd), !closed_by_us, "error {errno}");
+        // SAFETY: the kernel did not run: what the operation left open is ours.
+        unsafe { libc::close(fd) };
+    }
+}

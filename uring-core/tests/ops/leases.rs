@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
-use uring_core::op::{ReadLeased, RecvLeased};
+use uring_core::op::{ReadLeased, RecvLeased, Within};
 use uring_core::{ErrorKind, Options};
 
 /// compio#746: a cancelled receive gives its provided buffer back.
@@ -278,5 +278,28 @@ fn e1_group_is_taken_back_from_the_kernel_and_its_number_used_again() {
     }
     for wrong in [(0, 8), (3, 8), (2, 0)] {
         assert!(ring.provide_buffers(wrong.0, wrong.1).is_err());
+    }
+}
+
+#[test]
+fn e1_bounded_receive_gives_its_lease_and_a_bound_that_strikes_gives_the_buffer_back() {
+    let ring = clean(&Options::new());
+    let (a, mut b) = UnixStream::pair().unwrap();
+    let a = Arc::new(a);
+    for pieces in [false, true] {
+        let group = match pieces {
+            false => ring.provide_buffers(1, 64),
+            true => ring.provide_buffers_in_pieces(1, 64),
+        };
+        let group = group.unwrap();
+        let bounded = |limit| Within::new(limit, RecvLeased::new(Arc::clone(&a), &group));
+        for round in 0..5u8 {
+            b.write_all(&[round; 10]).unwrap();
+            let lease = done(&ring, bounded(LONG)).unwrap().unwrap();
+            assert_eq!((&lease[..], group.leased()), (&[round; 10][..], 1));
+        }
+        let late = done(&ring, bounded(Duration::from_millis(2))).unwrap_err();
+        assert!(late.is_cancelled());
+        assert_eq!((group.leased(), group.available()), (0, 1));
     }
 }

@@ -9,6 +9,7 @@ mod letting_go;
 mod overflow;
 mod paths;
 mod pipes;
+mod probed;
 mod rings;
 mod shape;
 mod slabs;

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 use uring_core::op::{Send, SendMsg};
-use uring_core::{ErrorKind, LocalRing, Operation, Options};
+use uring_core::{ErrorKind, LocalRing, Options};
 
 #[test]
 fn d7_zero_copy_send_gives_its_buffer_back_with_the_notification_and_not_before() {
