@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
+use std::sync::TryLockError;
 use sync_base::atomic::{AtomicUsize, Ordering};
 use sync_base::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -56,7 +57,13 @@ impl<T> Lock<T> {
         if self.holder.load(Ordering::Relaxed) == me {
             reentered();
         }
-        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // Tried first: a model makes whoever may wait run a full barrier, as a context switch does, and would so hide
+        // what an uncontended lock does not order.
+        let guard = match self.inner.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => self.inner.lock().unwrap_or_else(PoisonError::into_inner),
+        };
         // Relaxed: read for equality with the reader's own token, see above.
         self.holder.store(me, Ordering::Relaxed);
         Locked { lock: self, guard }

@@ -14,9 +14,10 @@
 //!   and it runs before the first store: if it panics, nothing has changed.
 //! - S4: locks are taken in this order: shards' in ascending order, then `publishing`, which is held for as long as it
 //!   takes to store words.
-//! - S5: who takes a lock is inside a read section, or holds every shard's lock: the directory that it loads may be
-//!   replaced by another shard's writer, whose retirement of it waits for the section. Its own shard's entries are the
-//!   same in both.
+//! - S5: a directory that was outgrown is kept until the map is cleared, which takes every lock, or dropped: all that are
+//!   kept are together shorter than the current one. So a writer needs no read section: the directory that it loads
+//!   under its lock stays, though another shard's writer may put a longer one in its place, and its own shard's entries
+//!   are the same in both.
 //!
 //! # Orderings
 //! | access | order | pairs with |
@@ -32,8 +33,8 @@ use super::node::{Fresh, Node};
 use super::table::{Place, Table, TableWord};
 use crate::lock::{Lock, Locked};
 use std::ptr::NonNull;
+use sync_base::CachePadded;
 use sync_base::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use sync_base::{CachePadded, Guard};
 
 /// Logarithm of the lines beyond which a table is split instead of doubled: the longest write copies one such table.
 ///
@@ -54,18 +55,23 @@ struct Books {
 #[derive(Debug)]
 pub(crate) struct Shards<K, V> {
     directory: AtomicPtr<Directory<Node<K, V>>>,
-    /// Held while the directory is changed.
-    publishing: Lock<()>,
+    /// Held while the directory is changed: those outgrown (S5).
+    publishing: Lock<Vec<Outgrown<K, V>>>,
     books: Box<[CachePadded<Books>]>,
     shard_bits: u32,
 }
 
-/// A table and a directory that a write has put others in the place of, for the caller to retire (S3).
+/// A directory that a longer one has taken the place of; its tables are named there, or retired.
+type Outgrown<K, V> = NonNull<Directory<Node<K, V>>>;
+
+/// What [`Shards::clear`] took out of the map, for the caller to retire (S3).
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Stale<K, V> {
-    pub(crate) table: Option<TableWord<Node<K, V>>>,
-    pub(crate) directory: Option<NonNull<Directory<Node<K, V>>>>,
+pub(crate) struct Cleared<K, V> {
+    /// With its tables and every node in them.
+    pub(crate) directory: NonNull<Directory<Node<K, V>>>,
+    /// Without theirs.
+    pub(crate) outgrown: Vec<Outgrown<K, V>>,
 }
 
 /// What a write took out of the map, for the caller to retire (S3).
@@ -73,15 +79,15 @@ pub(crate) struct Stale<K, V> {
 #[must_use]
 pub(crate) struct Unlinked<K, V> {
     pub(crate) node: Option<NonNull<Node<K, V>>>,
-    pub(crate) stale: Stale<K, V>,
+    pub(crate) table: Option<TableWord<Node<K, V>>>,
 }
 
-/// A node that a write has linked, and what it replaced on the way.
+/// A node that a write has linked, and the table that it replaced on the way.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Linked<K, V> {
     pub(crate) node: NonNull<Node<K, V>>,
-    pub(crate) stale: Stale<K, V>,
+    pub(crate) table: Option<TableWord<Node<K, V>>>,
 }
 
 /// What takes a full table's place.
@@ -120,7 +126,7 @@ impl<K, V> Shards<K, V> {
             directory: AtomicPtr::new(Box::into_raw(Directory::of(depth, || {
                 Table::allocate(bits, depth)
             }))),
-            publishing: Lock::new(()),
+            publishing: Lock::new(Vec::new()),
             books: (0..1 << shard_bits).map(|_| books()).collect(),
             shard_bits,
         }
@@ -138,8 +144,8 @@ impl<K, V> Shards<K, V> {
     /// Borrows the current directory.
     ///
     /// # Safety
-    /// Within `'a` it is not freed: the caller is inside a read section, or holds the publishing lock or every shard's,
-    /// or owns the map.
+    /// Within `'a` it is not freed: the caller is inside a read section, or holds a shard's lock (S5) or the publishing
+    /// lock, or owns the map.
     #[inline(always)]
     pub(crate) unsafe fn directory<'a>(&self) -> &'a Directory<Node<K, V>> {
         // Acquire: pairs with the Release in `publish` and `clear`; publishes the directory's entries.
@@ -162,13 +168,12 @@ impl<K, V> Shards<K, V> {
         unsafe { find_in(self.directory(), hashed, is_key) }
     }
 
-    /// Takes the lock of the shard that a hash names, inside a read section (S5).
-    pub(crate) fn hold<'a>(&'a self, hashed: Hashed, guard: &'a Guard<'_>) -> Held<'a, K, V> {
-        let _ = guard;
+    /// Takes the lock of the shard that a hash names.
+    pub(crate) fn hold(&self, hashed: Hashed) -> Held<'_, K, V> {
         let books = &self.books[hashed.prefix(self.shard_bits)];
         Held {
             locked: books.lock.lock(),
-            // SAFETY: S5: the guard keeps the section open for `'a`.
+            // SAFETY: S5: loaded after the lock was taken, and used while it is held.
             directory: unsafe { self.directory() },
             live: &books.live,
             shards: self,
@@ -187,20 +192,22 @@ impl<K, V> Shards<K, V> {
         unsafe { self.directory() }.duplicate()
     }
 
-    /// Puts an empty directory in the place of the present one, by one store, and gives the former, tables, nodes and
-    /// all.
-    pub(crate) fn clear(&self) -> NonNull<Directory<Node<K, V>>> {
+    /// Puts an empty directory in the place of the present one, by one store.
+    pub(crate) fn clear(&self) -> Cleared<K, V> {
         let fresh = Directory::of(self.shard_bits, || Table::allocate(0, self.shard_bits));
         let held = self.hold_all();
-        let publishing = self.publishing.lock();
+        let mut publishing = self.publishing.lock();
         for books in &self.books {
             // Relaxed: a count publishes nothing.
             books.live.store(0, Ordering::Relaxed);
         }
-        let former = self.exchange(fresh);
+        let cleared = Cleared {
+            directory: self.exchange(fresh),
+            outgrown: std::mem::take(&mut *publishing),
+        };
         drop(publishing);
         drop(held);
-        former
+        cleared
     }
 
     /// Puts another directory in the place of the present one; under the publishing lock.
@@ -214,13 +221,8 @@ impl<K, V> Shards<K, V> {
     }
 
     /// Puts a full table's successor in its place. Under the shard's lock; the successor's nodes are placed.
-    fn publish(
-        &self,
-        hashed: Hashed,
-        depth: u32,
-        successor: Successor<K, V>,
-    ) -> Option<NonNull<Directory<Node<K, V>>>> {
-        let _publishing = self.publishing.lock();
+    fn publish(&self, hashed: Hashed, depth: u32, successor: Successor<K, V>) {
+        let mut outgrown = self.publishing.lock();
         // SAFETY: the publishing lock is held.
         let directory = unsafe { self.directory() };
         let halve = |directory: &Directory<Node<K, V>>, clear, set| {
@@ -235,14 +237,17 @@ impl<K, V> Shards<K, V> {
             Successor::Halves(clear, set) => {
                 let doubled = directory.doubled();
                 halve(&doubled, clear, set);
-                return Some(self.exchange(doubled));
+                outgrown.push(self.exchange(doubled));
             }
         }
-        None
     }
 
     /// Takes every table out; for the map's own drop.
     pub(crate) fn take_tables(&mut self) -> Vec<TableWord<Node<K, V>>> {
+        for outgrown in self.publishing.lock().drain(..) {
+            // SAFETY: it came from a box, and no reader or writer is there to use it; it frees no table.
+            drop(unsafe { Box::from_raw(outgrown.as_ptr()) });
+        }
         // Relaxed: `&mut self` means that every writer has synchronised with this thread.
         let directory = self.directory.load(Ordering::Relaxed);
         // SAFETY: it came from a box, and the map, whose drop this is, does not use it again.
@@ -282,7 +287,7 @@ impl<'a, K, V> Held<'a, K, V> {
     /// The current table of a hash of this shard, which stands until this holder publishes another.
     fn table(&self, hashed: Hashed) -> Table<'a, Node<K, V>> {
         let _: &Locked<'_, ()> = &self.locked;
-        // SAFETY: S1, S5: only a holder replaces the table, and the section outlasts the hold.
+        // SAFETY: S1: only a holder replaces the table, and retires it after unlocking.
         unsafe { self.directory.table(hashed) }
     }
 
@@ -308,12 +313,12 @@ impl<'a, K, V> Held<'a, K, V> {
                 self.replace(place, fresh);
                 Unlinked {
                     node: Some(old),
-                    stale: Stale::none(),
+                    table: None,
                 }
             }
             None => Unlinked {
                 node: None,
-                stale: self.link(fresh).stale,
+                table: self.link(fresh).table,
             },
         }
     }
@@ -374,7 +379,7 @@ impl<'a, K, V> Held<'a, K, V> {
     fn link(&self, fresh: Fresh<K, V>) -> Linked<K, V> {
         let hashed = fresh.hashed();
         let table = self.table(hashed);
-        let mut stale = Stale::none();
+        let mut former = None;
         let node;
         if table.live() < limit(table.bits()) {
             node = fresh.link();
@@ -384,11 +389,11 @@ impl<'a, K, V> Held<'a, K, V> {
             let successor = succeed(table, hashed);
             node = fresh.link();
             successor.place(hashed, node, table.depth());
-            stale.directory = self.shards.publish(hashed, table.depth(), successor);
-            stale.table = Some(table.word());
+            self.shards.publish(hashed, table.depth(), successor);
+            former = Some(table.word());
         }
         self.set_live(self.live() + 1);
-        Linked { node, stale }
+        Linked { node, table: former }
     }
 
     fn bury(&self, hashed: Hashed, place: Place) {
@@ -404,15 +409,6 @@ impl<'a, K, V> Held<'a, K, V> {
     fn set_live(&self, live: usize) {
         // Relaxed: a count publishes nothing.
         self.live.store(live, Ordering::Relaxed);
-    }
-}
-
-impl<K, V> Stale<K, V> {
-    fn none() -> Self {
-        Self {
-            table: None,
-            directory: None,
-        }
     }
 }
 
@@ -462,24 +458,16 @@ fn succeed<K, V>(table: Table<'_, Node<K, V>>, next: Hashed) -> Successor<K, V> 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use sync_base::Domain;
-
     type Small = Shards<u32, u32>;
 
     fn fill(shards: &Small, hashes: impl Iterator<Item = u64>) {
-        let domain = Domain::new();
-        let guard = domain.pin();
         for (key, hash) in (0..).zip(hashes) {
             let fresh = Fresh::new(Hashed::new(hash), key, key);
-            let unlinked = shards.hold(fresh.hashed(), &guard).put(fresh);
+            let unlinked = shards.hold(fresh.hashed()).put(fresh);
             assert!(unlinked.node.is_none());
-            if let Some(word) = unlinked.stale.table {
+            if let Some(word) = unlinked.table {
                 // SAFETY: replaced, and nobody else is there.
                 unsafe { Table::free(word) };
-            }
-            if let Some(directory) = unlinked.stale.directory {
-                // SAFETY: as above.
-                drop(unsafe { Box::from_raw(directory.as_ptr()) });
             }
         }
     }

@@ -8,8 +8,8 @@
 
 use super::directory::Directory;
 use super::node::{Fresh, Node};
-use super::shard::{Stale, Unlinked};
-use super::table::Table;
+use super::shard::Unlinked;
+use super::table::{Table, TableWord};
 use super::{Entry, RcuMap, free_all};
 use crate::error::Rejected;
 use std::borrow::Borrow;
@@ -17,7 +17,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::ops::Deref;
 use std::ptr::NonNull;
-use sync_base::{Domain, Guard};
+use sync_base::Domain;
 
 /// What [`RcuMap::compute`] does with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +84,7 @@ where
     pub fn insert(&self, key: K, value: V) -> Former<'_, K, V> {
         self.domain.admit(Node::<K, V>::BYTES);
         let fresh = Fresh::new(self.hashed(&key), key, value);
-        let guard = self.domain.pin();
-        let unlinked = self.shards.hold(fresh.hashed(), &guard).put(fresh);
-        drop(guard);
+        let unlinked = self.shards.hold(fresh.hashed()).put(fresh);
         self.settle(unlinked)
     }
 
@@ -109,10 +107,9 @@ where
     {
         self.domain.admit(Node::<K, V>::BYTES);
         let hashed = self.hashed(key);
-        let guard = self.domain.pin();
         let node = self
             .shards
-            .hold(hashed, &guard)
+            .hold(hashed)
             .take(hashed, move |k| k.borrow() == key)?;
         // SAFETY: M2: this call unlinked it.
         Some(unsafe { Removed::new(node, self.domain()) })
@@ -132,7 +129,7 @@ where
         loop {
             let seen = self.find(key, &guard)?;
             let fresh = Fresh::new(hashed, seen.key.clone(), f(&seen.value));
-            if let Ok(former) = self.swap(seen, fresh, &guard) {
+            if let Ok(former) = self.swap(seen, fresh) {
                 return Some(former);
             }
         }
@@ -165,22 +162,18 @@ where
             match (f(seen.map(|node| &node.value)), seen) {
                 (Action::Keep, _) | (Action::Remove, None) => return Outcome::Kept,
                 (Action::Remove, Some(seen)) => {
-                    if let Some(former) = self.unlink(seen, &guard) {
+                    if let Some(former) = self.unlink(seen) {
                         return Outcome::Removed(former);
                     }
                 }
-                (Action::Put(value), Some(seen)) => {
-                    match self.swap(seen, Fresh::new(hashed, key, value), &guard) {
-                        Ok(former) => return Outcome::Replaced(former),
-                        Err(fresh) => key = fresh.into_parts().0,
-                    }
-                }
-                (Action::Put(value), None) => {
-                    match self.put_if_absent(Fresh::new(hashed, key, value), &guard) {
-                        Ok(_) => return Outcome::Inserted,
-                        Err(fresh) => key = fresh.into_parts().0,
-                    }
-                }
+                (Action::Put(value), Some(seen)) => match self.swap(seen, Fresh::new(hashed, key, value)) {
+                    Ok(former) => return Outcome::Replaced(former),
+                    Err(fresh) => key = fresh.into_parts().0,
+                },
+                (Action::Put(value), None) => match self.put_if_absent(Fresh::new(hashed, key, value)) {
+                    Ok(_) => return Outcome::Inserted,
+                    Err(fresh) => key = fresh.into_parts().0,
+                },
             }
         }
     }
@@ -197,7 +190,7 @@ where
         }
         let mut fresh = Fresh::new(self.hashed(&key), key, make());
         loop {
-            match self.put_if_absent(fresh, &guard) {
+            match self.put_if_absent(fresh) {
                 // SAFETY: N2: linked within the section, so its retirement waits for it.
                 Ok(node) => return unsafe { Entry::from_shared(node) },
                 Err(back) => fresh = back,
@@ -239,16 +232,16 @@ where
             }
             let back = match (seen, new) {
                 (None, None) => return Ok(None),
-                (None, Some(value)) => match self.put_if_absent(Fresh::new(hashed, key, value), &guard) {
+                (None, Some(value)) => match self.put_if_absent(Fresh::new(hashed, key, value)) {
                     Ok(_) => return Ok(None),
                     Err(fresh) => fresh,
                 },
-                (Some(seen), Some(value)) => match self.swap(seen, Fresh::new(hashed, key, value), &guard) {
+                (Some(seen), Some(value)) => match self.swap(seen, Fresh::new(hashed, key, value)) {
                     Ok(former) => return Ok(Some(former)),
                     Err(fresh) => fresh,
                 },
                 (Some(seen), None) => {
-                    if let Some(former) = self.unlink(seen, &guard) {
+                    if let Some(former) = self.unlink(seen) {
                         return Ok(Some(former));
                     }
                     new = None;
@@ -269,7 +262,7 @@ where
         let guard = self.domain.pin();
         let mut removed = 0;
         for node in super::Iter::new(&self.shards, &guard).nodes() {
-            if !keep(&node.key, &node.value) && self.unlink(node, &guard).is_some() {
+            if !keep(&node.key, &node.value) && self.unlink(node).is_some() {
                 removed += 1;
             }
         }
@@ -282,9 +275,13 @@ where
     /// stays. A walk that began before goes on over what it was walking. Costs O(1) (a fresh table of least size, some
     /// 8 KiB); freeing the entries costs O(n), later. Readers inside a section go on seeing what they hold.
     pub fn clear(&self) {
-        let former = self.shards.clear();
+        let cleared = self.shards.clear();
         // SAFETY: M2: this call unlinked the directory, its tables and every node still linked in them.
-        unsafe { retire_directory_and_nodes(self.domain(), former) };
+        unsafe { retire_directory_and_nodes(self.domain(), cleared.directory) };
+        for outgrown in cleared.outgrown {
+            // SAFETY: M2: unlinked when it was outgrown, and kept by nobody any more.
+            unsafe { retire_directory(self.domain(), outgrown) };
+        }
     }
 
     /// Stores every pair, one at a time: readers may see some of them before the rest. Takes `&self`.
@@ -296,42 +293,37 @@ where
 
     /// Retires what a write unlinked (M2).
     fn settle(&self, unlinked: Unlinked<K, V>) -> Former<'_, K, V> {
-        // SAFETY: M2: the caller's write unlinked them.
-        unsafe { retire_stale(self.domain(), unlinked.stale) };
+        if let Some(table) = unlinked.table {
+            // SAFETY: M2: the caller's write unlinked the table; its nodes were carried over.
+            unsafe { retire_table(self.domain(), table) };
+        }
         // SAFETY: M2: the caller's write unlinked it.
         unlinked
             .node
             .map(|node| unsafe { Removed::new(node, self.domain()) })
     }
 
-    fn swap(
-        &self,
-        seen: &Node<K, V>,
-        fresh: Fresh<K, V>,
-        guard: &Guard<'_>,
-    ) -> Result<Removed<'_, K, V>, Fresh<K, V>> {
+    fn swap(&self, seen: &Node<K, V>, fresh: Fresh<K, V>) -> Result<Removed<'_, K, V>, Fresh<K, V>> {
         let node = NonNull::from(seen);
-        self.shards.hold(fresh.hashed(), guard).swap(node, fresh)?;
+        self.shards.hold(fresh.hashed()).swap(node, fresh)?;
         // SAFETY: M2: the swap unlinked it.
         Ok(unsafe { Removed::new(node, self.domain()) })
     }
 
-    fn unlink(&self, seen: &Node<K, V>, guard: &Guard<'_>) -> Former<'_, K, V> {
+    fn unlink(&self, seen: &Node<K, V>) -> Former<'_, K, V> {
         let node = NonNull::from(seen);
-        let gone = self.shards.hold(seen.hashed, guard).unlink(seen.hashed, node);
+        let gone = self.shards.hold(seen.hashed).unlink(seen.hashed, node);
         // SAFETY: M2: this call unlinked it.
         gone.then(|| unsafe { Removed::new(node, self.domain()) })
     }
 
     /// Links a node, or gives it back if its key has one. The node linked lives as long as the caller's section.
-    fn put_if_absent(
-        &self,
-        fresh: Fresh<K, V>,
-        guard: &Guard<'_>,
-    ) -> Result<NonNull<Node<K, V>>, Fresh<K, V>> {
-        let linked = self.shards.hold(fresh.hashed(), guard).put_if_absent(fresh)?;
-        // SAFETY: M2: this call unlinked them.
-        unsafe { retire_stale(self.domain(), linked.stale) };
+    fn put_if_absent(&self, fresh: Fresh<K, V>) -> Result<NonNull<Node<K, V>>, Fresh<K, V>> {
+        let linked = self.shards.hold(fresh.hashed()).put_if_absent(fresh)?;
+        if let Some(table) = linked.table {
+            // SAFETY: M2: this call unlinked the table; its nodes were carried over.
+            unsafe { retire_table(self.domain(), table) };
+        }
         Ok(linked.node)
     }
 }
@@ -440,36 +432,34 @@ unsafe fn release_node<K, V>(ptr: *mut ()) {
     unsafe { Node::release(node) };
 }
 
-/// Retires a table and a directory that others took the place of.
-///
 /// # Safety
-/// The table is unlinked, and its linked nodes are linked elsewhere; the directory is unlinked, and its tables are linked
-/// elsewhere or retired.
-unsafe fn retire_stale<K, V>(domain: &Domain, stale: Stale<K, V>) {
+/// The table is unlinked, and its linked nodes are linked elsewhere.
+unsafe fn retire_table<K, V>(domain: &Domain, word: TableWord<Node<K, V>>) {
     /// # Safety
     /// `ptr` is a table's word that is freed once.
-    unsafe fn free_table<K, V>(ptr: *mut ()) {
+    unsafe fn free<K, V>(ptr: *mut ()) {
         // SAFETY: the caller's promise.
         unsafe { Table::<Node<K, V>>::free(ptr.cast()) };
     }
+    // SAFETY: not freed before it is retired, two lines down.
+    let bytes = unsafe { Table::borrow(word) }.bytes();
+    // SAFETY: unlinked, retired once; a table owns no `K` and no `V`.
+    unsafe { domain.retire(word.cast(), bytes, free::<K, V>) };
+}
+
+/// # Safety
+/// The directory is unlinked, and its tables are linked elsewhere or retired.
+unsafe fn retire_directory<K, V>(domain: &Domain, directory: NonNull<Directory<Node<K, V>>>) {
     /// # Safety
     /// `ptr` is a directory that is freed once.
-    unsafe fn free_directory<K, V>(ptr: *mut ()) {
+    unsafe fn free<K, V>(ptr: *mut ()) {
         // SAFETY: the caller's promise; a directory comes from a box, and frees no table.
         drop(unsafe { Box::from_raw(ptr.cast::<Directory<Node<K, V>>>()) });
     }
-    if let Some(word) = stale.table {
-        // SAFETY: not freed before it is retired, two lines down.
-        let bytes = unsafe { Table::borrow(word) }.bytes();
-        // SAFETY: unlinked, retired once; a table owns no `K` and no `V`.
-        unsafe { domain.retire(word.cast(), bytes, free_table::<K, V>) };
-    }
-    if let Some(directory) = stale.directory {
-        // SAFETY: not freed before it is retired, two lines down.
-        let bytes = unsafe { directory.as_ref() }.bytes();
-        // SAFETY: unlinked, retired once; a directory owns no `K` and no `V`.
-        unsafe { domain.retire(directory.as_ptr().cast(), bytes, free_directory::<K, V>) };
-    }
+    // SAFETY: not freed before it is retired, two lines down.
+    let bytes = unsafe { directory.as_ref() }.bytes();
+    // SAFETY: unlinked, retired once; a directory owns no `K` and no `V`.
+    unsafe { domain.retire(directory.as_ptr().cast(), bytes, free::<K, V>) };
 }
 
 /// # Safety
