@@ -1,12 +1,15 @@
 //! rcu-map's map is linearizable: random schedules of several threads, judged by stateright's tester.
 #![cfg(shuttle)]
 
+#[path = "rcu/linear.rs"]
+mod linear;
+
+use linear::{Subject, linearizable};
 use rcu_map::{Action, Outcome, RcuMap};
-use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
+use stateright::semantics::SequentialSpec;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use sync_base::sync::{Arc, Mutex};
-use sync_base::{Domain, thread};
+use sync_base::Domain;
 
 /// All keys collide: every operation meets the slots of every other.
 #[derive(Default)]
@@ -142,65 +145,46 @@ fn random_op(roll: u64, n: u8) -> Op {
     }
 }
 
-/// Runs threads of random operations and checks that some order of them explains every answer.
-fn linearizable<H: Hasher + Default + 'static>(threads: u64, ops: u8, shards: usize) {
-    let seeds = std::sync::atomic::AtomicU64::new(1);
-    let body = move || {
-        // Relaxed: one execution at a time; it only varies the operations.
-        let seed = seeds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let map: Arc<Map<H>> = Arc::new(
-            RcuMap::<u8, u8>::builder()
-                .shards(shards)
-                .hasher(BuildHasherDefault::default())
-                .domain(Domain::builder().batch(2).build())
-                .build(),
-        );
-        let history = Arc::new(Mutex::new(LinearizabilityTester::new(Oracle::default())));
-        let running: Vec<_> = (0..threads)
-            .map(|id| {
-                let (map, history) = (Arc::clone(&map), Arc::clone(&history));
-                thread::spawn(move || {
-                    let mut state = (seed * 31 + id + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-                    for n in 0..ops {
-                        state ^= state << 13;
-                        state ^= state >> 7;
-                        state ^= state << 17;
-                        let op = random_op(state >> 9, n);
-                        history.lock().unwrap().on_invoke(id, op.clone()).unwrap();
-                        let ret = perform(&map, &op);
-                        history.lock().unwrap().on_return(id, ret).unwrap();
-                    }
-                })
-            })
-            .collect();
-        for thread in running {
-            thread.join().unwrap();
-        }
-        assert!(
-            history.lock().unwrap().is_consistent(),
-            "no order explains this history"
-        );
-    };
-    shuttle::check_pct(body, 300, 3);
+/// A map of some shards under a hasher.
+struct Sharded<H, const SHARDS: usize>(Map<H>);
+
+impl<H: Hasher + Default + 'static, const SHARDS: usize> Subject for Sharded<H, SHARDS> {
+    type Oracle = Oracle;
+
+    fn make() -> Self {
+        let map = RcuMap::<u8, u8>::builder()
+            .shards(SHARDS)
+            .hasher(BuildHasherDefault::default())
+            .domain(Domain::builder().batch(2).build());
+        Self(map.build())
+    }
+
+    fn op(roll: u64, n: u8) -> Op {
+        random_op(roll, n)
+    }
+
+    fn perform(&self, op: &Op) -> Ret {
+        perform(&self.0, op)
+    }
 }
 
 #[test]
 fn c1_map_is_linearizable_with_three_threads() {
-    linearizable::<Colliding>(3, 6, 1);
+    linearizable::<Sharded<Colliding, 1>>(3, 6);
 }
 
 #[test]
 fn c1_map_is_linearizable_with_four_threads() {
-    linearizable::<Colliding>(4, 5, 1);
+    linearizable::<Sharded<Colliding, 1>>(4, 5);
 }
 
 #[test]
 fn c1_map_is_linearizable_with_five_threads() {
-    linearizable::<Colliding>(5, 4, 1);
+    linearizable::<Sharded<Colliding, 1>>(5, 4);
 }
 
 /// Snapshots and clears concern every shard; they too take place at one moment.
 #[test]
 fn c1_map_is_linearizable_across_shards() {
-    linearizable::<Spreading>(4, 5, 4);
+    linearizable::<Sharded<Spreading, 4>>(4, 5);
 }
