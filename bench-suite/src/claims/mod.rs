@@ -2,6 +2,7 @@
 
 use crate::Claim;
 
+mod batch;
 mod counter;
 pub(crate) mod cow;
 mod domain;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Claim> {
         error::CLAIMS,
         ring::CLAIMS,
         registered::CLAIMS,
+        batch::CLAIMS,
     ]
     .concat()
 }

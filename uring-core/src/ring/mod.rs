@@ -10,6 +10,7 @@ pub(crate) mod core;
 mod dispatch;
 mod future;
 mod ledger;
+pub(crate) mod matching;
 pub(crate) mod operation;
 mod options;
 #[allow(unreachable_pub)] // public for its model alone

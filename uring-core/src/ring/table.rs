@@ -288,6 +288,13 @@ impl Table {
         (hot.generation == generation && hot.state != State::Free).then_some(hot)
     }
 
+    /// Finds the operation in flight that a completion is for: one index and one compare, whatever is in flight.
+    #[inline]
+    pub(crate) fn in_flight(&mut self, slot: u32, generation: u32) -> Option<&mut Hot> {
+        self.find(slot, generation)
+            .filter(|hot| hot.state == State::InFlight)
+    }
+
     /// Whether a slot holds what a handle names.
     #[inline]
     pub(crate) fn holds(&self, slot: u32, generation: u32) -> bool {

@@ -225,11 +225,7 @@ impl Inner {
             raw: cqe.result,
             flags: cqe.flags,
         };
-        let Some(hot) = self
-            .table
-            .find(slot, generation)
-            .filter(|h| h.state == State::InFlight)
-        else {
+        let Some(hot) = self.table.in_flight(slot, generation) else {
             self.stats.counts.stale += 1;
             return false;
         };
