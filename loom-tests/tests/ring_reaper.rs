@@ -4,12 +4,25 @@
 use loom_tests::{Bounds, check};
 use std::time::Duration;
 use sync_base::atomic::{AtomicUsize, Ordering};
+use sync_base::cell::UnsafeCell;
 use sync_base::sync::{Arc, Mutex};
 use sync_base::thread;
 use uring_core::{Ward, Watch, watch};
 
-/// Over at once; its end is counted.
-struct Left(Arc<AtomicUsize>);
+/// Over at once; its end is counted, and sees what was put into it by the thread that left it.
+struct Left {
+    ended: Arc<AtomicUsize>,
+    legacy: UnsafeCell<u32>,
+}
+
+impl Left {
+    fn new(ended: Arc<AtomicUsize>) -> Self {
+        let legacy = UnsafeCell::new(0);
+        // SAFETY: nobody else has it yet.
+        legacy.with_mut(|at| unsafe { *at = 7 });
+        Self { ended, legacy }
+    }
+}
 
 impl Ward for Left {
     fn pause(_: Duration) {
@@ -23,8 +36,11 @@ impl Ward for Left {
 
 impl Drop for Left {
     fn drop(&mut self) {
+        // SAFETY: the last owner reads.
+        let legacy = self.legacy.with(|at| unsafe { *at });
+        assert_eq!(legacy, 7);
         // Relaxed: read after every thread was joined.
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -45,7 +61,7 @@ fn reaper_loses_nobody() {
                     let (list, ended) = (Arc::clone(&list), Arc::clone(&ended));
                     thread::spawn(move || {
                         // Whoever has to start a watcher becomes it, which saves the model a thread.
-                        let first = list.lock().unwrap().add(Left(ended));
+                        let first = list.lock().unwrap().add(Left::new(ended));
                         if first {
                             watch(&list);
                         }

@@ -30,6 +30,11 @@ pub use sys::probe::{Advice, Capability, Probe, probe};
 #[doc(hidden)]
 pub use ring::reaper::{Ward, Watch, watch};
 
+/// What ends the sleep of `block_on`, for its model.
+#[cfg(loom)]
+#[doc(hidden)]
+pub use exec::alarm::{Alarm, Chime};
+
 /// The pool and the hand-over of the fallback, for their models.
 #[cfg(loom)]
 #[doc(hidden)]

@@ -5,8 +5,10 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use uring_core::op::{Accept, Nop, Open, Read, RecvLeased, Timeout, Within, Write};
+use uring_core::buffer::{IoBuf, IoBufMut};
+use uring_core::op::{Accept, Nop, Open, Read, RecvLeased, Send, Timeout, Within, Write};
 use uring_core::sim::{Fault, Faults, Simulation};
 use uring_core::{Carrier, ErrorKind, LocalRing, Options, Ring, totals};
 
@@ -289,4 +291,254 @@ fn d7_multishot_submitted_for_one_result_gives_one_and_leaks_none() {
     let accepted = ring.finish(token, LONG).unwrap().unwrap();
     assert_eq!(ring.held(), 0, "one completion, and it was the last");
     drop((accepted, clients));
+}
+
+/// A buffer that says when it is gone.
+struct Told(Box<[u8]>, Arc<AtomicUsize>);
+
+impl Told {
+    fn new(bytes: &[u8], gone: &Arc<AtomicUsize>) -> Self {
+        Self(bytes.into(), Arc::clone(gone))
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: the box's block stays where it is and has one owner.
+unsafe impl IoBuf for Told {
+    fn stable_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl IoBufMut for Told {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+    fn bytes_total(&self) -> usize {
+        self.0.len()
+    }
+    unsafe fn set_init(&mut self, _: usize) {}
+}
+
+/// tokio#8255: the call that submits fails, and the buffer is freed although its entry is still queued.
+#[test]
+fn d7_call_that_fails_frees_no_buffer_whose_entry_is_queued() {
+    let simulation = Simulation::new(1).faults(Faults::none().one_in(Fault::OutOfRequests, 1));
+    let ring = LocalRing::with(&options(&simulation)).unwrap();
+    let gone = Arc::new(AtomicUsize::new(0));
+    let file = memory_file();
+    let tokens: Vec<_> = (0..4u64)
+        .map(|i| {
+            let write = Write::new(Arc::clone(&file), Told::new(&[i as u8; 8], &gone));
+            ring.submit(write.at(i * 8)).unwrap()
+        })
+        .collect();
+    for _ in 0..10 {
+        assert_eq!(ring.flush().unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(ring.wait(1, LONG).is_err());
+    }
+    assert_eq!((gone.load(Ordering::Relaxed), ring.held()), (0, 4));
+    let _calm = simulation.clone().faults(Faults::none());
+    for token in tokens {
+        assert_eq!(ring.finish(token, LONG).unwrap().0, Ok(8));
+    }
+    let token = ring.submit(Read::new(file, vec![0; 32]).at(0)).unwrap();
+    let (_, bytes) = ring.finish(token, LONG).unwrap();
+    assert!(bytes.iter().zip(0..).all(|(&b, at)| b == at / 8));
+    assert_eq!(gone.load(Ordering::Relaxed), 4);
+}
+
+/// tokio#8112: the completion of an operation that was let go of wakes the future that has its place by then.
+#[test]
+fn d7_late_completion_wakes_no_other_future() {
+    use std::future::Future;
+    struct Woken(AtomicUsize);
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let faults = Faults::none()
+        .one_in(Fault::Late, 2)
+        .one_in(Fault::Duplicate, 2)
+        .one_in(Fault::CancelLost, 2);
+    let simulation = Simulation::new(11).faults(faults);
+    let ring = LocalRing::with(&Options::new().depth(2).simulated(&simulation)).unwrap();
+    let file = memory_file();
+    let (never, _peer) = UnixStream::pair().unwrap();
+    let never = Arc::new(never);
+    for _ in 0..200 {
+        let mut first = Box::pin(ring.run(Read::new(Arc::clone(&file), vec![0; 8]).at(0)));
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let (nobody, waker) = (std::task::Waker::noop(), Arc::clone(&woken).into());
+        let submitted = first.as_mut().poll(&mut std::task::Context::from_waker(nobody));
+        assert!(submitted.is_pending());
+        ring.flush().unwrap();
+        drop(first);
+        let mut second = Box::pin(ring.run(Read::new(Arc::clone(&never), vec![0; 8])));
+        let mut cx = std::task::Context::from_waker(&waker);
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        while ring.held() > 1 {
+            ring.wait(1, LONG).unwrap();
+        }
+        for _ in 0..8 {
+            ring.wait(1, Duration::from_millis(200)).unwrap();
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0, "nothing came for it");
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        drop(second);
+        while ring.held() > 0 {
+            ring.wait(1, LONG).unwrap();
+        }
+    }
+    let report = simulation.report();
+    assert!(report.count(Fault::Late) > 0 && report.count(Fault::Duplicate) > 0);
+}
+
+/// io-uring#156: the time that a linked timeout names is gone when the kernel reads it.
+#[test]
+fn d7_linked_timeout_keeps_its_time_until_the_kernel_has_read_it() {
+    let simulation = Simulation::new(1).faults(Faults::none().one_in(Fault::Busy, 1));
+    let ring = LocalRing::with(&options(&simulation)).unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let limit = Duration::from_secs(5);
+    let submit = |socket| {
+        ring.submit(Within::new(limit, Read::new(socket, vec![0; 8])))
+            .unwrap()
+    };
+    let token = submit(ours);
+    assert!(ring.flush().is_err(), "the entry stays queued");
+    // What was on the stack of the submission is overwritten.
+    std::hint::black_box([0xA5u8; 4096]);
+    let _calm = simulation.clone().faults(Faults::none());
+    let start = simulation.now();
+    let (read, _) = ring.finish(token, LONG).unwrap();
+    assert!(read.unwrap_err().is_cancelled());
+    let took = simulation.now() - start;
+    assert!(took >= limit && took < limit + Duration::from_secs(1), "{took:?}");
+}
+
+/// zio#623: every entry is taken, and none is left to cancel with.
+#[test]
+fn d7_cancellations_find_room_when_the_queue_is_full() {
+    let simulation = Simulation::new(1).faults(Faults::none().one_in(Fault::PartialSubmit, 2));
+    let options = Options::new().depth(64).sq_entries(4).simulated(&simulation);
+    let ring = LocalRing::with(&options).unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let ours = Arc::new(ours);
+    let gone = Arc::new(AtomicUsize::new(0));
+    let mut in_flight = 0;
+    while in_flight < 64 {
+        let read = Read::new(Arc::clone(&ours), Told::new(&[0; 8], &gone));
+        match ring.submit_with(read, |(read, _)| assert!(read.unwrap_err().is_cancelled())) {
+            Ok(_) => in_flight += 1,
+            Err(rejected) => {
+                assert_eq!(rejected.error.kind(), ErrorKind::WouldBlock);
+                gone.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+    assert_eq!(ring.cancel_all().unwrap(), 64);
+    let mut rounds = 0;
+    while ring.held() > 0 {
+        ring.wait(1, LONG).unwrap();
+        rounds += 1;
+        assert!(rounds < 1000, "the cancellations never get through");
+    }
+    assert_eq!(gone.load(Ordering::Relaxed), 64);
+    assert!(simulation.report().count(Fault::FullQueue) > 0);
+}
+
+/// io-uring#302, firewood#1522: completions behind a full queue are brought in by a call alone, and nobody makes it.
+#[test]
+fn d7_overflowed_completions_are_brought_in_whatever_the_caller_does() {
+    for polls in [true, false] {
+        let simulation = Simulation::new(1).faults(Faults::none().one_in(Fault::Overflow, 2));
+        let ring = LocalRing::with(&options(&simulation)).unwrap();
+        let seen = Arc::new(AtomicUsize::new(0));
+        for _ in 0..8 {
+            let seen = Arc::clone(&seen);
+            let then = move |_| {
+                seen.fetch_add(1, Ordering::Relaxed);
+            };
+            ring.submit_with(Nop::new(), then).unwrap();
+        }
+        for _ in 0..1000 {
+            if polls {
+                ring.poll().unwrap();
+            } else {
+                ring.wait(8, LONG).unwrap();
+            }
+        }
+        assert_eq!(seen.load(Ordering::Relaxed), 8);
+        assert!(simulation.report().count(Fault::Overflow) > 0);
+    }
+}
+
+#[test]
+fn d7_ring_drop_with_zero_copy_sends_outstanding_waits_for_their_notifications() {
+    let simulation = Simulation::new(2).faults(Faults::none().one_in(Fault::Late, 1));
+    let ring = LocalRing::with(&options(&simulation)).unwrap();
+    let gone = Arc::new(AtomicUsize::new(0));
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let ours = Arc::new(ours);
+    for _ in 0..4 {
+        let send = Send::new(Arc::clone(&ours), Told::new(&[7; 64], &gone)).zero_copy();
+        let _ = ring.submit(send).unwrap();
+    }
+    ring.flush().unwrap();
+    assert_eq!(gone.load(Ordering::Relaxed), 0);
+    drop(ring);
+    assert_eq!(gone.load(Ordering::Relaxed), 4);
+    assert_eq!(simulation.report().violations, 0);
+    assert_eq!(Arc::strong_count(&ours), 1);
+}
+
+/// tokio-uring#102: dropping the runtime hangs on an accept that nobody connects to.
+#[test]
+fn d7_ring_drop_with_an_accept_outstanding_takes_no_longer_than_its_limit() {
+    let simulation = Simulation::new(2).faults(Faults::none().one_in(Fault::Stuck, 1));
+    let limit = Duration::from_millis(300);
+    let ring = LocalRing::with(&options(&simulation).drain_limit(limit)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
+    let _ = ring.submit(Accept::new(listener)).unwrap();
+    ring.flush().unwrap();
+    let start = simulation.now();
+    drop(ring);
+    let took = simulation.now() - start;
+    assert!(took >= limit && took < limit * 2, "{took:?}");
+}
+
+#[test]
+fn d7_closure_of_64_bytes_lies_in_the_slot_and_one_of_65_is_counted() {
+    let ring = LocalRing::with(&Options::new().carrier(Carrier::Sim)).unwrap();
+    let sum = Arc::new(AtomicUsize::new(0));
+    let (fits, into) = ([1u8; 56], Arc::clone(&sum));
+    let closure = move |_| {
+        into.fetch_add(fits.iter().map(|&b| usize::from(b)).sum(), Ordering::Relaxed);
+    };
+    assert_eq!(size_of_val(&closure), uring_core::CLOSURE_BYTES);
+    ring.submit_with(Nop::new(), closure).unwrap();
+    ring.wait(1, LONG).unwrap();
+    assert_eq!(ring.stats().counts().boxed, 0);
+    let (larger, into) = ([1u8; 57], Arc::clone(&sum));
+    let closure = move |_| {
+        into.fetch_add(larger.iter().map(|&b| usize::from(b)).sum(), Ordering::Relaxed);
+    };
+    ring.submit_with(Nop::new(), closure).unwrap();
+    ring.wait(1, LONG).unwrap();
+    assert_eq!(
+        (ring.stats().counts().boxed, sum.load(Ordering::Relaxed)),
+        (1, 113)
+    );
 }

@@ -286,6 +286,8 @@ impl Backend for Uring {
         if self.info.sqpoll {
             // SeqCst: pairs with the full barrier in the kernel's `io_sq_thread`, between setting NEED_WAKEUP and
             // looking at the tail once more. Either it sees our tail, or we see its flag.
+            // weaken-ok(SeqCst->AcqRel): the other side of the pair is the kernel's, which no model has.
+            // weaken-ok(SeqCst->dropped): as above.
             fence(Ordering::SeqCst);
             if self.sq.need_wakeup_after_intermittent_seqcst() {
                 flags.insert(EnterFlags::SQ_WAKEUP);

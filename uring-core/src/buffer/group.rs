@@ -145,6 +145,7 @@ impl Shared {
         // SAFETY: two aligned bytes within the first entry, written by nobody else and read by the kernel.
         let tail = unsafe { self.entries().add(TAIL_OFFSET).cast::<AtomicU16>().as_ref() };
         // Release: pairs with the kernel's `smp_load_acquire` of the tail in `io_ring_buffer_select`; publishes the entry.
+        // weaken-ok(Release->Relaxed): the tail lies in memory laid out as the kernel has it, where no atomic of loom can lie.
         tail.store(state.next, Ordering::Release);
     }
 

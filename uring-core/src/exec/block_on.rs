@@ -1,5 +1,6 @@
 //! The simplest executor: one future, one ring.
 
+use super::alarm::{Alarm, Chime};
 use crate::error::{Error, SetupError};
 use crate::op::{IoFd, Read, Target};
 use crate::ring::{Core, LocalRing, OpId, Options};
@@ -23,10 +24,18 @@ const POLLS_A_TURN: u32 = 8;
 
 /// Wakes the thread that runs a future: by a flag if it is that thread itself, by an event counter in the ring if not.
 struct Bell {
-    rung: AtomicBool,
+    alarm: Alarm<Event>,
     home: ThreadId,
-    /// An eventfd. Its count stays until it is read, so a ring before the read is queued is not lost.
-    event: File,
+}
+
+/// An eventfd. Its count stays until it is read, so a strike before the read is queued is not lost.
+struct Event(File);
+
+impl Chime for Event {
+    fn strike(&self) {
+        // It fails only when the counter is full, and then it was struck already.
+        let _ = (&self.0).write(&1u64.to_ne_bytes());
+    }
 }
 
 impl Wake for Bell {
@@ -35,12 +44,7 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Release: pairs with the Acquire in `Core::block_on`; what the waker did before is seen by the next poll.
-        self.rung.store(true, Ordering::Release);
-        if thread::current().id() != self.home {
-            // It fails only when the counter is full, and then it has rung already.
-            let _ = (&self.event).write(&1u64.to_ne_bytes());
-        }
+        self.alarm.ring(thread::current().id() != self.home);
     }
 }
 
@@ -52,10 +56,9 @@ impl Bell {
             return Err(std::io::Error::last_os_error().into());
         }
         Ok(Arc::new(Self {
-            rung: AtomicBool::new(true),
-            home: thread::current().id(),
             // SAFETY: just made, owned by nobody else.
-            event: unsafe { File::from_raw_fd(fd) },
+            alarm: Alarm::new(Event(unsafe { File::from_raw_fd(fd) })),
+            home: thread::current().id(),
         }))
     }
 }
@@ -102,7 +105,7 @@ struct BellFd(Arc<Bell>);
 
 impl IoFd for BellFd {
     fn target(&self) -> Target {
-        self.0.event.target()
+        self.0.alarm.chime().0.target()
     }
 }
 
@@ -125,8 +128,7 @@ impl Core {
         let mut future = pin!(future);
         let mut polls = 0;
         loop {
-            // Acquire: pairs with the Release in `Bell::wake_by_ref`.
-            if bell.rung.swap(false, Ordering::Acquire) {
+            if bell.alarm.take() {
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                     return Ok(output);
                 }

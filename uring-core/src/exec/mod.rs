@@ -1,5 +1,7 @@
 //! Running futures on a ring.
 
+#[allow(unreachable_pub)] // public for its model alone
+pub(crate) mod alarm;
 mod block_on;
 mod driver;
 

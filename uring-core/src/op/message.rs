@@ -153,6 +153,7 @@ struct Offer {
 impl Offer {
     fn file(&mut self) -> Option<DirectFd> {
         // Acquire: pairs with the Release in `PassFd::finish`; the kernel has put the file there before.
+        // weaken-ok(Acquire->Relaxed): what it publishes lies in the kernel, which no model has.
         if self.filled.load(Ordering::Acquire) {
             self.slot.take().map(EmptySlot::filled)
         } else {
@@ -172,6 +173,7 @@ impl SlotOffer {
     /// Whether a file has come.
     pub fn is_filled(&self) -> bool {
         // Acquire: pairs with the Release in `PassFd::finish`.
+        // weaken-ok(Acquire->Relaxed): as for `Offer::file`: what it publishes lies in the kernel.
         self.offer.filled.load(Ordering::Acquire)
     }
 
@@ -247,6 +249,7 @@ unsafe impl<D: IoFd> Operation for PassFd<D> {
         let passed = result_of(outcome, code::MSG_RING).map(drop);
         if passed.is_ok() {
             // Release: pairs with the Acquire in `Offer::file`; the file is in the slot.
+            // weaken-ok(Release->Relaxed): as for `Offer::file`: what it publishes lies in the kernel.
             self.offer.offer.filled.store(true, Ordering::Release);
         }
         passed

@@ -244,6 +244,24 @@ impl Core {
     ///
     /// The entry is queued; [`flush`](Core::flush) or [`wait`](Core::wait) passes it to the kernel.
     ///
+    /// `d7_no_second_handle_reads_what_the_kernel_writes`: the buffer moves in, and one that is shared is not read into:
+    /// ```compile_fail,E0277
+    /// use std::{fs::File, sync::Arc};
+    /// use uring_core::{LocalRing, op::Read};
+    /// let shared: Arc<[u8]> = Arc::from([0; 8]);
+    /// let read = Read::new(File::open("/dev/zero").unwrap(), shared.clone());
+    /// LocalRing::new().unwrap().submit(read).unwrap();
+    /// ```
+    /// It may be written from:
+    /// ```
+    /// use std::{fs::File, sync::Arc};
+    /// use uring_core::{LocalRing, op::Write};
+    /// let shared: Arc<[u8]> = Arc::from([0; 8]);
+    /// let write = Write::new(File::options().write(true).open("/dev/null")?, shared.clone());
+    /// LocalRing::new()?.submit(write)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The operation comes back with the reason; [`ErrorKind::WouldBlock`] when there is no room.
     #[inline]

@@ -42,6 +42,7 @@ sync_base::global! {
 fn pool() -> &'static Pool<Job> {
     loop {
         // Acquire: pairs with the Release half below; the pool's contents.
+        // weaken-ok(Acquire->Relaxed): no model makes a pool of a process, since its threads would outlive the model.
         let found = PROCESS.load(Ordering::Acquire);
         // SAFETY: null or leaked below, so it lives as long as the program.
         if let Some(process) = unsafe { found.as_ref() }
@@ -54,6 +55,7 @@ fn pool() -> &'static Pool<Job> {
             token: Token::current(),
         }));
         // Release: pairs with the Acquire above; publishes the pool. Relaxed on failure: looked at anew.
+        // weaken-ok(Release->Relaxed): as above.
         let put = PROCESS.compare_exchange(found, made, Ordering::Release, Ordering::Relaxed);
         if put.is_err() {
             // SAFETY: made above and published to nobody.

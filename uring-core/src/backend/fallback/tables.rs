@@ -116,6 +116,7 @@ impl Group {
         // SAFETY: two aligned bytes within the first entry, written by the producer as an atomic.
         let tail = unsafe { &*self.ring.add(TAIL_OFFSET).cast::<AtomicU16>() };
         // Acquire: pairs with the Release in `Shared::provide` of the group; the entries before the tail.
+        // weaken-ok(Acquire->Relaxed): the tail lies in memory laid out as the kernel has it, where no atomic of loom can lie.
         if tail.load(Ordering::Acquire) == self.head {
             return None;
         }

@@ -39,6 +39,7 @@ impl Group {
         // SAFETY: the promise of `new`; two aligned bytes of the first entry, which the owner writes atomically.
         let tail = unsafe { &*((self.ring + TAIL_OFFSET) as *const AtomicU16) };
         // Acquire: pairs with the Release store of the tail in `Shared::provide`; the entries before it are written.
+        // weaken-ok(Acquire->Relaxed): the tail lies in memory laid out as the kernel has it, where no atomic of loom can lie.
         if tail.load(Ordering::Acquire) == self.head {
             return None;
         }
