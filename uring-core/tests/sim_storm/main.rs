@@ -4,9 +4,12 @@
 //! that still fail and printed with its seed; `URING_SIM_SEED=N` runs that one alone.
 #![cfg(not(any(loom, shuttle)))]
 
+mod back;
 mod loan;
 mod model;
 mod program;
+mod release;
+mod submit;
 mod world;
 
 use loan::Arena;
