@@ -2,14 +2,13 @@
 
 use crate::loan::Loan;
 use crate::model::{Fd, REGION, is_ordinary};
-use crate::world::{Checked, Got, Kind, Live, Plant, World};
+use crate::world::{Checked, Got, Kind, Plant, World};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use uring_core::abi;
 use uring_core::op::{Nop, Raw, Read, Send, Timeout, Within, Write};
 use uring_core::sim::Fault;
-use uring_core::{OpId, abi};
 
 impl World<'_> {
     pub(crate) fn plants(&mut self, plant: Plant) -> bool {

@@ -1,7 +1,7 @@
 //! Steps that submit, and what the model promises by them.
 
 use crate::loan::Loan;
-use crate::model::{Fd, REGION, byte_at};
+use crate::model::{Fd, REGION, Stream, byte_at};
 use crate::program::Style;
 use crate::world::{Any, Checked, Got, Kind, Live, Plant, Transfer, World, submit};
 use std::future::Future;

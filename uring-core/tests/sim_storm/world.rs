@@ -1,20 +1,18 @@
 //! Runs a program on a simulated ring, and compares everything that comes back with the model.
 
 use crate::loan::{Arena, Loan};
-use crate::model::{Disk, Fd, Leases, REGION, REGIONS, Stream, byte_at, is_ordinary};
-use crate::program::{Random, Step, Style};
+use crate::model::{Disk, Leases, REGION, REGIONS, Stream};
+use crate::program::{Random, Step};
 use std::collections::HashSet;
 use std::future::Future;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use uring_core::buffer::{BufGroup, Lease};
-use uring_core::op::{Accept, Close, Nop, Open, Raw, Read, RecvLeased, Send, Timeout, Within, Write};
-use uring_core::sim::{Fault, Simulation};
-use uring_core::{Core, Error, ErrorKind, LocalRing, OpId, Operation, Ring, abi};
+use uring_core::sim::Simulation;
+use uring_core::{Core, Error, LocalRing, OpId, Ring};
 
 /// A defect between the ring and the oracle, to see that the oracle tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
