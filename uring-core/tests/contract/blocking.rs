@@ -97,8 +97,8 @@ semantics! {
         let file = kit.file(&ring, &content);
         let fixed = ring.register_file(&file).unwrap();
         drop(file);
-        assert_eq!(done(&ring, Read::new(fixed.clone(), vec![0; 512]).at(0)), (Ok(512), content));
-        ring.unregister_file(fixed.clone()).unwrap();
+        assert_eq!(done(&ring, Read::new(fixed, vec![0; 512]).at(0)), (Ok(512), content));
+        ring.unregister_file(fixed).unwrap();
         let (read, _) = done(&ring, Read::new(fixed, vec![0; 512]).at(0));
         assert_eq!(read.unwrap_err().errno(), libc::EBADF);
     }

@@ -147,9 +147,14 @@ fn last_errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
-fn is_nonblocking(fd: c_int) -> bool {
+fn has_flag(fd: c_int, flag: c_int) -> bool {
     // SAFETY: no memory.
-    unsafe { libc::fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags >= 0 && flags & flag != 0
+}
+
+fn is_nonblocking(fd: c_int) -> bool {
+    has_flag(fd, libc::O_NONBLOCK)
 }
 
 /// Puts the picked buffer of a group in the entry's place, if it asks for one.
@@ -189,8 +194,12 @@ unsafe fn transfer(request: &mut Request, groups: &mut Groups, mut sqe: Sqe) -> 
         Err(errno) => return failed(errno),
     };
     let forced = sqe.flags & abi::SQE_ASYNC != 0;
+    // A direct read waits for the device, whatever it is asked.
     if let Kind::File = kind
-        && (forced || blocking::is_write(sqe.opcode) || sqe.opcode == code::READV)
+        && (forced
+            || blocking::is_write(sqe.opcode)
+            || sqe.opcode == code::READV
+            || has_flag(sqe.fd, libc::O_DIRECT))
     {
         return match pick(request, groups, &mut sqe) {
             Ok(()) => Step::Block,
@@ -623,5 +632,48 @@ unsafe fn timeout(sqe: Sqe) -> Step {
     match unsafe { clock::due(sqe.addr, sqe.op_flags) } {
         Ok(due) => Step::Sleep(due),
         Err(errno) => failed(errno),
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::backend::fallback::requests::Requests;
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    fn first_step(fd: c_int, buf: &mut [u8]) -> Step {
+        let mut requests = Requests::default();
+        let sqe = Sqe {
+            addr: buf.as_mut_ptr() as u64,
+            len: buf.len() as u32,
+            ..Sqe::new(code::READ, fd)
+        };
+        let slot = requests.add(sqe, true);
+        // SAFETY: the buffer outlives the attempt.
+        unsafe { attempt(requests.get(slot), &mut Groups::default(), &[], true) }
+    }
+
+    /// `RWF_NOWAIT` keeps a read from waiting for memory and locks, not for the device.
+    #[test]
+    fn d7_direct_read_never_waits_on_the_rings_thread() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[5; 8192]).unwrap();
+        let mut buf = pooled_vec::AlignedBuf::new(4096).unwrap();
+        let direct = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(file.path());
+        match direct {
+            Ok(direct) => assert_eq!(first_step(direct.as_raw_fd(), &mut buf), Step::Block),
+            Err(refused) => eprintln!("skipped: no direct reads on this file system: {refused}"),
+        }
+        let buffered = first_step(file.as_file().as_raw_fd(), &mut buf);
+        assert!(
+            matches!(buffered, Step::Done(4096, 0) | Step::Block),
+            "{buffered:?}"
+        );
     }
 }

@@ -225,7 +225,7 @@ impl Fallback {
             Ok(own)
         });
         match watching {
-            Ok(own) => self.requests.get(slot).state = State::Watching { _own: own },
+            Ok(own) => self.requests.get(slot).state = State::Watching { own },
             Err(error) => self.end(slot, -error.raw_os_error().unwrap_or(libc::EIO), 0),
         }
     }
@@ -437,6 +437,9 @@ impl Fallback {
         let sqe = self.requests.get(slot).sqe;
         let result = self.placed(&sqe, result);
         let request = self.requests.remove(slot);
+        if let State::Watching { own } = &request.state {
+            self.lookout.unregister(own.as_raw_fd());
+        }
         if matches!(sqe.opcode, code::SEND_ZC | code::SENDMSG_ZC) && result >= 0 {
             self.complete(sqe.user_data, result, flags | abi::CQE_MORE);
             let usage = if sqe.ioprio & REPORT_USAGE != 0 { COPIED } else { 0 };

@@ -149,10 +149,17 @@ impl Lookout {
         Ok(())
     }
 
-    /// Registers a descriptor of our own, for as long as it is open. With `edges` each change is told once.
+    /// Registers a descriptor of our own. With `edges` each change is told once.
     pub(super) fn register(&self, fd: RawFd, events: u32, edges: bool, source: Source) -> io::Result<()> {
         let edges = if edges { libc::EPOLLET as u32 } else { 0 };
         self.control(libc::EPOLL_CTL_ADD, fd, events | edges, source)
+    }
+
+    /// Takes back a descriptor of our own before it is closed: the registration belongs to the description, which others
+    /// may keep open.
+    pub(super) fn unregister(&self, fd: RawFd) {
+        // It is registered, and a refusal would change nothing.
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, Source::Place(fd));
     }
 
     /// Whether others wait for the same already.

@@ -35,7 +35,7 @@ pub(super) enum State {
     /// In the queue of its descriptor.
     Waiting,
     /// A series of polls.
-    Watching { _own: OwnedFd },
+    Watching { own: OwnedFd },
     /// Due at this time of the monotonic clock, in nanoseconds.
     Sleeping(u64),
     /// In the pool.
