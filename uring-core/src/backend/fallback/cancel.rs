@@ -98,7 +98,7 @@ fn cancel_matches(ring: &mut Fallback, sqe: &Sqe) -> i32 {
 /// Cancels a request: it ends with `ECANCELED`, or with what it moved so far.
 ///
 /// # Errors
-/// `EALREADY` when a thread is at it; it completes with its result.
+/// `EALREADY` when a thread is at it; it completes with the result of that, and what would have gone on does not.
 pub(super) fn cancel(ring: &mut Fallback, slot: u32) -> Result<(), i32> {
     let key = ring.requests.key(slot);
     let request = ring.requests.get(slot);
@@ -106,7 +106,10 @@ pub(super) fn cancel(ring: &mut Fallback, slot: u32) -> Result<(), i32> {
     match &request.state {
         State::Free | State::Bound { .. } => return Err(libc::ENOENT),
         State::Running => return Err(libc::EALREADY),
-        State::Blocking if !ring.home.withdraw(key) => return Err(libc::EALREADY),
+        State::Blocking if !ring.home.withdraw(key) => {
+            request.called_off = true;
+            return Err(libc::EALREADY);
+        }
         State::Blocking | State::Sleeping(_) | State::Watching { .. } => {}
         State::Waiting => ring.lookout.leave(fd, slot),
         State::Starved => ring.starved.retain(|&other| other != slot),

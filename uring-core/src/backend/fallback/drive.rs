@@ -342,6 +342,10 @@ impl Fallback {
         let request = self.requests.get(slot);
         request.state = State::Running;
         if request.sqe.opcode == code::ACCEPT {
+            if request.called_off {
+                let cancelled = result == -libc::EAGAIN;
+                return self.end(slot, if cancelled { -libc::ECANCELED } else { result }, 0);
+            }
             match after_accept(&request.sqe, result) {
                 Step::Shot(result, flags) => {
                     if self.shot(slot, result, flags) {

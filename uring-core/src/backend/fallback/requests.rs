@@ -65,6 +65,8 @@ pub(super) struct Request {
     pub(super) moved: u32,
     /// A series that has given something already.
     pub(super) goes_on: bool,
+    /// Cancelled while a thread was at it: it ends with whatever that brings.
+    pub(super) called_off: bool,
     pub(super) picked: Option<Picked>,
 }
 
@@ -98,6 +100,7 @@ impl Requests {
             limit: None,
             moved: 0,
             goes_on: false,
+            called_off: false,
             picked: None,
         };
         match self.slots.get_mut(slot as usize) {
@@ -126,6 +129,7 @@ impl Requests {
             limit: None,
             moved: 0,
             goes_on: false,
+            called_off: false,
             picked: None,
         };
         let request = std::mem::replace(place, empty);

@@ -43,7 +43,8 @@ impl Rig {
         assert_eq!(passed as usize, entries.len());
     }
 
-    fn collect(&mut self, want: usize) -> Vec<(u64, i32, u32)> {
+    /// Waits for at least so many completions and gives all that came.
+    fn some(&mut self, want: usize) -> Vec<Cqe> {
         let mut got: Vec<Cqe> = Vec::new();
         for _ in 0..2000 {
             let mut lot = [Cqe::default(); LOT];
@@ -54,6 +55,11 @@ impl Rig {
             }
             self.carrier.enter(1, Some(Duration::from_millis(5))).unwrap();
         }
+        got
+    }
+
+    fn collect(&mut self, want: usize) -> Vec<(u64, i32, u32)> {
+        let mut got = self.some(want);
         assert_eq!(got.len(), want, "{got:?}");
         got.sort_by_key(|cqe| cqe.user_data);
         // Whether more lies in a socket is a hint that a carrier need not give.

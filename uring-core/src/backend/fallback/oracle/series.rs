@@ -166,3 +166,35 @@ fn b9_series_of_accepts_brings_a_descriptor_each() {
         }
     });
 }
+
+/// A cancellation that comes while a thread is in the accept: the series ends with what that brings, and does not go on.
+#[test]
+fn d7_cancellation_that_meets_a_thread_ends_the_series() {
+    agree(|rig| {
+        for series in [abi::ACCEPT_MULTISHOT, 0] {
+            for _ in 0..100 {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let clients = [(); 2].map(|()| TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+                let accept = Sqe {
+                    ioprio: series,
+                    ..entry(code::ACCEPT, listener.as_raw_fd(), 1)
+                };
+                rig.send(&[accept, cancel(1, 0, -1, 2)]);
+                let mut over = 0;
+                while over < 2 {
+                    let came = rig.some(1);
+                    assert!(!came.is_empty(), "the series neither goes on nor ends");
+                    for cqe in came {
+                        over += usize::from(cqe.flags & abi::CQE_MORE == 0);
+                        if cqe.result > 2 {
+                            // SAFETY: the operation just brought it.
+                            drop(unsafe { OwnedFd::from_raw_fd(cqe.result) });
+                        }
+                    }
+                }
+                drop(clients);
+            }
+        }
+        rig.nothing();
+    });
+}
