@@ -130,7 +130,8 @@ impl Row {
         {
             let (q1, median, q3) = quartiles(&tightest.ratios);
             self.ratio = Some(round3(median));
-            self.spread = Some(round3((q3 - q1) / median));
+            // Nothing but noughts has no spread.
+            self.spread = Some(if q3 == q1 { 0.0 } else { round3((q3 - q1) / median) });
         }
     }
 }

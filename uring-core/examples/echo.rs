@@ -25,9 +25,11 @@ const BUFFER_BYTES: u32 = 4096;
 const QUEUE_MAX: usize = 16;
 const QUEUE_LOW: usize = 4;
 
-struct Server {
+pub(crate) struct Server {
     ring: LocalRing,
     group: BufGroup,
+    listener: Arc<OwnedFd>,
+    accepting: Cell<bool>,
     accepted: Cell<usize>,
     open: Cell<usize>,
     /// Connections whose receive or send found no buffer or no room, to be tried again.
@@ -52,45 +54,51 @@ struct Connection {
     closed: Cell<bool>,
 }
 
-/// Serves until `limit` connections have come and gone.
-pub(crate) fn serve(listener: OwnedFd, limit: usize) -> io::Result<()> {
-    let ring = LocalRing::with(&Options::new().depth(1024)).map_err(io::Error::from)?;
-    let group = ring
-        .provide_buffers(BUFFERS, BUFFER_BYTES)
-        .map_err(io::Error::from)?;
-    let server = Rc::new(Server {
-        ring,
-        group,
-        accepted: Cell::new(0),
-        open: Cell::new(0),
-        paused: RefCell::default(),
-    });
-    let listener = Arc::new(listener);
-    let accepting = Rc::new(Cell::new(false));
-    while server.accepted.get() < limit || server.open.get() > 0 {
-        if !accepting.get() && server.accepted.get() < limit {
-            accept(&server, &listener, &accepting)?;
-        }
-        server.ring.wait(1, Duration::from_secs(1))?;
-        if server.group.leased() < usize::from(BUFFERS) {
-            for connection in server.paused.take() {
-                send_next(&server, &connection);
-                receive(&server, &connection);
+impl Server {
+    /// Makes a ring and its buffers for a listener.
+    pub(crate) fn new(listener: OwnedFd) -> io::Result<Rc<Self>> {
+        let ring = LocalRing::with(&Options::new().depth(1024)).map_err(io::Error::from)?;
+        let group = ring
+            .provide_buffers(BUFFERS, BUFFER_BYTES)
+            .map_err(io::Error::from)?;
+        Ok(Rc::new(Self {
+            ring,
+            group,
+            listener: Arc::new(listener),
+            accepting: Cell::new(false),
+            accepted: Cell::new(0),
+            open: Cell::new(0),
+            paused: RefCell::default(),
+        }))
+    }
+
+    /// Serves until `limit` connections have come and gone.
+    pub(crate) fn serve(self: &Rc<Self>, limit: usize) -> io::Result<()> {
+        while self.accepted.get() < limit || self.open.get() > 0 {
+            if !self.accepting.get() && self.accepted.get() < limit {
+                accept(self)?;
+            }
+            self.ring.wait(1, Duration::from_secs(1))?;
+            if self.group.leased() < usize::from(BUFFERS) {
+                for connection in self.paused.take() {
+                    send_next(self, &connection);
+                    receive(self, &connection);
+                }
             }
         }
+        self.ring.cancel_all()?;
+        while self.ring.held() > 0 {
+            self.ring.wait(1, Duration::from_secs(1))?;
+        }
+        Ok(())
     }
-    server.ring.cancel_all()?;
-    while server.ring.held() > 0 {
-        server.ring.wait(1, Duration::from_secs(1))?;
-    }
-    Ok(())
 }
 
-fn accept(server: &Rc<Server>, listener: &Arc<OwnedFd>, accepting: &Rc<Cell<bool>>) -> Result<(), Error> {
-    let (to, flag) = (Rc::clone(server), Rc::clone(accepting));
-    let accept = Accept::new(Arc::clone(listener)).multishot();
+fn accept(server: &Rc<Server>) -> Result<(), Error> {
+    let to = Rc::clone(server);
+    let accept = Accept::new(Arc::clone(&server.listener)).multishot();
     let submitted = server.ring.submit_each(accept, move |connection, more| {
-        flag.set(more);
+        to.accepting.set(more);
         let Ok(socket) = connection else { return };
         to.accepted.set(to.accepted.get() + 1);
         to.open.set(to.open.get() + 1);
@@ -104,7 +112,7 @@ fn accept(server: &Rc<Server>, listener: &Arc<OwnedFd>, accepting: &Rc<Cell<bool
         });
         receive(&to, &connection);
     });
-    accepting.set(true);
+    server.accepting.set(true);
     submitted.map(drop).map_err(|rejected| rejected.error)
 }
 
@@ -207,7 +215,7 @@ fn finish(server: &Server, connection: &Connection) {
     }
 }
 
-#[allow(dead_code)] // the tests call `serve`
+#[allow(dead_code)] // the tests and claims make a `Server`
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let listener: io::Result<OwnedFd> = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -218,7 +226,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match listener.and_then(|listener| serve(listener, usize::MAX)) {
+    match listener.and_then(|listener| Server::new(listener)?.serve(usize::MAX)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("echo: {}: {error}", args.join(" "));

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(any(feature = "futures-io", feature = "tokio"))]
 pub mod adapt;
 mod backend;
 pub mod batch;

@@ -79,7 +79,7 @@ fn tcp_client(address: std::net::SocketAddr) {
 fn b9_echo_serves_tcp_clients_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || echo::serve(listener.into(), 8).unwrap());
+    let server = std::thread::spawn(move || echo::Server::new(listener.into()).unwrap().serve(8).unwrap());
     let clients: Vec<_> = (0..8)
         .map(|_| std::thread::spawn(move || tcp_client(address)))
         .collect();
@@ -93,7 +93,7 @@ fn b9_echo_serves_tcp_clients_at_once() {
 fn b9_echo_survives_a_client_that_leaves_and_one_that_does_not_read() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || echo::serve(listener.into(), 3).unwrap());
+    let server = std::thread::spawn(move || echo::Server::new(listener.into()).unwrap().serve(3).unwrap());
     let mut gone = TcpStream::connect(address).unwrap();
     gone.write_all(&[1; 1000]).unwrap();
     drop(gone);
@@ -117,7 +117,7 @@ fn b9_echo_serves_unix_sockets() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("echo");
     let listener = UnixListener::bind(&path).unwrap();
-    let server = std::thread::spawn(move || echo::serve(listener.into(), 1).unwrap());
+    let server = std::thread::spawn(move || echo::Server::new(listener.into()).unwrap().serve(1).unwrap());
     let near = UnixStream::connect(&path).unwrap();
     near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let (sender, end) = (near.try_clone().unwrap(), near.try_clone().unwrap());

@@ -26,6 +26,7 @@ mod turn;
 mod waiting;
 
 pub use self::core::Core;
+#[cfg(any(feature = "futures-io", feature = "tokio"))]
 pub(crate) use future::Flight;
 pub use future::Op;
 pub use operation::{Multishot, Operation, Outcome};
