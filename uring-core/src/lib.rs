@@ -14,6 +14,9 @@ pub mod op;
 mod ring;
 mod sys;
 
+#[doc = include_str!("../THREADS.md")]
+pub mod threads {}
+
 pub use backend::sim;
 pub use error::{Error, ErrorKind, RefusedBy, Rejected, SetupError};
 pub use exec::{Driver, block_on};

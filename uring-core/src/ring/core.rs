@@ -74,7 +74,8 @@ pub(crate) struct Inner {
     /// A descriptor of the ring for those who send it messages; made when the first asks, gone before the ring is.
     pub(crate) address: Option<std::sync::Arc<OwnedFd>>,
     pub(crate) stats: Publisher,
-    pub(crate) lot: [Cqe; LOT],
+    /// Where completions are moved to; there whenever none are being collected.
+    pub(crate) lot: Option<Box<[Cqe; LOT]>>,
     pub(crate) ledger: Ledger,
     /// Memory that the kernel knows of for as long as the ring lives.
     pub(crate) keep_alive: Vec<Box<dyn Send>>,
@@ -118,7 +119,7 @@ impl Core {
                 batch_ns: 0,
                 address: None,
                 stats: Publisher::new(),
-                lot: [Cqe::default(); LOT],
+                lot: Some(Box::default()),
                 ledger: Ledger::new(),
                 keep_alive: vec![Box::new(Arc::clone(&registry))],
                 registry,

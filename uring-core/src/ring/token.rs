@@ -173,7 +173,8 @@ impl Core {
         token: Token<O>,
         timeout: Duration,
     ) -> Result<O::Output, (Option<Token<O>>, Error)> {
-        let deadline = self.deadline(timeout);
+        // The clock is read once, and not at all for what is there already.
+        let mut deadline = None;
         let mut token = token;
         loop {
             token = match self.take(token) {
@@ -181,7 +182,13 @@ impl Core {
                 Taken::Gone => return Err((None, Error::of(ErrorKind::Stale))),
                 Taken::Pending(token) => token,
             };
-            let left = self.left_until(deadline);
+            let left = match deadline {
+                None => {
+                    deadline = Some(self.deadline(timeout));
+                    timeout
+                }
+                Some(deadline) => self.left_until(deadline),
+            };
             if left.is_zero() {
                 return Err((Some(token), Error::of(ErrorKind::TimedOut)));
             }

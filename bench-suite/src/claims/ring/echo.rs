@@ -96,7 +96,11 @@ fn converse(clients: &mut [Client]) -> Result<(), Invalid> {
     // SAFETY: just made, owned by nobody else.
     let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
     let mut talking = 0;
-    for (at, client) in clients.iter_mut().enumerate().filter(|(_, client)| client.left > 0) {
+    for (at, client) in clients
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, client)| client.left > 0)
+    {
         let mut event = libc::epoll_event {
             events: libc::EPOLLIN as u32,
             u64: at as u64,
@@ -113,7 +117,12 @@ fn converse(clients: &mut [Client]) -> Result<(), Invalid> {
     while talking > 0 {
         // SAFETY: room for as many events.
         let ready = unsafe {
-            libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), CONNECTIONS as i32, PATIENCE_MS)
+            libc::epoll_wait(
+                epoll.as_raw_fd(),
+                events.as_mut_ptr(),
+                CONNECTIONS as i32,
+                PATIENCE_MS,
+            )
         };
         if ready <= 0 {
             return Err(invalid("an echo never came"));
@@ -153,7 +162,11 @@ pub(super) fn cpu(task: &Task<'_>) -> Result<Row, Invalid> {
     let mut contest = Contest::new(task);
     contest.ours("callbacks: multishot, leases", 1, ours);
     contest.floor("raw io-uring", 1, |w| {
-        lane(w, |listener| raw::Server::new(&listener, DEPTH * 8), raw::Server::serve)
+        lane(
+            w,
+            |listener| raw::Server::new(&listener, DEPTH * 8),
+            raw::Server::serve,
+        )
     });
     contest.at_most(1.05, "raw io-uring");
     #[cfg(feature = "peers")]
@@ -164,4 +177,3 @@ pub(super) fn cpu(task: &Task<'_>) -> Result<Row, Invalid> {
     contest.note("the server's thread alone is charged; tokio-uring and glommio are unmaintained");
     contest.run()
 }
-

@@ -7,6 +7,7 @@ mod nop;
 #[cfg(feature = "peers")]
 mod peers;
 mod read;
+mod threads;
 mod wrap;
 
 pub(super) use read::{BLOCK, block_of, is_block, numbered_file};
@@ -90,6 +91,14 @@ pub(super) const CLAIMS: &[Claim] = &[
         run: wrap::echo,
     },
     Claim {
+        id: "ring.threads",
+        krate: "uring-core",
+        what: "CPU per 64-byte message through a socket pair: a ring for each thread, a ring that moved, work sent to its thread",
+        unit: "ns",
+        cores: 2,
+        run: threads::patterns,
+    },
+    Claim {
         id: "echo.cpu",
         krate: "uring-core",
         what: "server CPU per 1 KiB message echoed over TCP, 64 connections",
@@ -167,4 +176,3 @@ pub(super) fn verdict(bad: u64) -> Result<(), Invalid> {
         Ok(())
     }
 }
-

@@ -79,4 +79,3 @@ pub(super) fn enter_128(task: &Task<'_>) -> Result<Row, Invalid> {
 pub(super) fn enter_1(task: &Task<'_>) -> Result<Row, Invalid> {
     enters(task, 1, 1, 1.0)
 }
-

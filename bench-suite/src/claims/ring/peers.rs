@@ -178,7 +178,11 @@ pub(super) fn add_echoes(contest: &mut Contest<'_>) {
         )
     });
     contest.peer("tokio-uring", 1, |w| {
-        echo::lane(w, |listener| Ok((tokio_uring_runtime()?, listener)), tokio_uring_serve)
+        echo::lane(
+            w,
+            |listener| Ok((tokio_uring_runtime()?, listener)),
+            tokio_uring_serve,
+        )
     });
     contest.peer("glommio", 1, |w| {
         echo::lane(w, |listener| Ok((glommio_executor()?, listener)), glommio_serve)

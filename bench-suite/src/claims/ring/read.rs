@@ -163,7 +163,12 @@ struct Shared {
     bad: Cell<u64>,
 }
 
-pub(super) fn by_callback(ring: &LocalRing, file: FixedFd, bufs: &mut Vec<Buf>, n: u64) -> Result<u64, Invalid> {
+pub(super) fn by_callback(
+    ring: &LocalRing,
+    file: FixedFd,
+    bufs: &mut Vec<Buf>,
+    n: u64,
+) -> Result<u64, Invalid> {
     let shared = Rc::new(Shared {
         free: Cell::new(std::mem::take(bufs)),
         done: Cell::new(0),
@@ -215,7 +220,12 @@ struct Flight<'r, D: IoFd> {
     read: Option<(Op<'r, Read<Buf, D>>, u64)>,
 }
 
-pub(super) fn by_future(ring: &LocalRing, file: FixedFd, spare: &mut Vec<Buf>, n: u64) -> Result<u64, Invalid> {
+pub(super) fn by_future(
+    ring: &LocalRing,
+    file: FixedFd,
+    spare: &mut Vec<Buf>,
+    n: u64,
+) -> Result<u64, Invalid> {
     futures_of(ring, &file, spare, n)
 }
 
@@ -269,4 +279,3 @@ fn futures_of<D: IoFd + Clone>(
     }
     Ok(bad)
 }
-
