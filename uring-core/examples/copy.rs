@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ struct Copy<'r> {
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     let ring = LocalRing::with(&Options::new().depth(IN_FLIGHT as u32)).map_err(io::Error::from)?;
     let from = File::open(from)?;
-    let size = from.metadata()?.len();
+    let size = copyable(&from, to)?;
     let to = Arc::new(File::create(to)?);
     let mut copy = Copy {
         ring: &ring,
@@ -53,6 +54,22 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     let written = copy.written;
     ring.block_on(ring.run(Fsync::new(to)))??;
     Ok(written)
+}
+
+/// The size of a file that can be copied there, checked before what is at `to` is gone.
+fn copyable(from: &File, to: &Path) -> io::Result<u64> {
+    let source = from.metadata()?;
+    let refuse = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    if !source.is_file() {
+        return refuse("only regular files are copied");
+    }
+    match std::fs::metadata(to) {
+        Ok(target) if (target.dev(), target.ino()) == (source.dev(), source.ino()) => {
+            refuse("source and target are the same file")
+        }
+        Ok(target) if !target.is_file() => refuse("the target is there and no regular file"),
+        _ => Ok(source.len()),
+    }
 }
 
 impl Copy<'_> {
@@ -175,31 +192,37 @@ pub(crate) fn same(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-#[allow(dead_code)] // the tests call `copy` and `same`
-fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+/// Does what the arguments say; gives the exit status and what to print: 0, 1 for a copy that differs, 2 for anything else.
+pub(crate) fn run(args: &[String]) -> (u8, String) {
     let verify = args.iter().any(|arg| arg == "--verify");
     let [from, to] = &args.iter().filter(|arg| *arg != "--verify").collect::<Vec<_>>()[..] else {
-        eprintln!("usage: copy FROM TO [--verify]");
-        return ExitCode::from(2);
+        return (2, "usage: copy FROM TO [--verify]".into());
     };
     let done = copy(from.as_ref(), to.as_ref()).and_then(|bytes| {
-        println!("{bytes} bytes");
-        if verify {
-            same(from.as_ref(), to.as_ref())
-        } else {
-            Ok(true)
-        }
+        let good = !verify || same(from.as_ref(), to.as_ref())?;
+        Ok((bytes, good))
     });
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("copy: {to} differs from {from}: was one of them written meanwhile?");
-            ExitCode::FAILURE
+        Ok((bytes, true)) => (0, format!("{bytes} bytes")),
+        Ok((_, false)) => {
+            let why = format!("copy: {to} differs from {from}: was one of them written meanwhile?");
+            (1, why)
         }
-        Err(error) => {
-            eprintln!("copy: {from} to {to}: {error}");
-            ExitCode::from(2)
+        Err(error) => (2, format!("copy: {from} to {to}: {error}")),
+    }
+}
+
+#[allow(dead_code)] // the tests call `run`
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        (0, told) => {
+            println!("{told}");
+            ExitCode::SUCCESS
+        }
+        (status, told) => {
+            eprintln!("{told}");
+            ExitCode::from(status)
         }
     }
 }

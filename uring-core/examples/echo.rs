@@ -215,21 +215,28 @@ fn finish(server: &Server, connection: &Connection) {
     }
 }
 
-#[allow(dead_code)] // the tests and claims make a `Server`
-fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+/// Makes the listener that the arguments name, or says what is wrong with them.
+#[allow(dead_code)] // the claims make a listener of their own
+pub(crate) fn listener(args: &[String]) -> Result<OwnedFd, String> {
     let listener: io::Result<OwnedFd> = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tcp", address] => TcpListener::bind(address).map(Into::into),
         ["unix", path] => UnixListener::bind(path).map(Into::into),
-        _ => {
-            eprintln!("usage: echo tcp ADDRESS:PORT | echo unix PATH");
-            return ExitCode::from(2);
-        }
+        _ => return Err("usage: echo tcp ADDRESS:PORT | echo unix PATH".into()),
     };
-    match listener.and_then(|listener| Server::new(listener)?.serve(usize::MAX)) {
+    listener.map_err(|error| format!("echo: {}: {error}", args.join(" ")))
+}
+
+#[allow(dead_code)] // the tests and claims make a `Server`
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let served = listener(&args).and_then(|listener| {
+        let served = Server::new(listener).and_then(|server| server.serve(usize::MAX));
+        served.map_err(|error| format!("echo: {}: {error}", args.join(" ")))
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("echo: {}: {error}", args.join(" "));
+        Err(told) => {
+            eprintln!("{told}");
             ExitCode::from(2)
         }
     }

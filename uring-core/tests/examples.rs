@@ -124,3 +124,90 @@ fn b9_echo_serves_unix_sockets() {
     exchange(near, sender, move || end.shutdown(Shutdown::Write).unwrap());
     server.join().unwrap();
 }
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_string()).collect()
+}
+
+#[test]
+fn b9_copy_says_what_is_wrong_with_its_input_and_spares_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    std::fs::write(place("from"), noise(5000)).unwrap();
+    std::fs::write(place("other"), b"kept").unwrap();
+    std::os::unix::fs::symlink(place("from"), place("link")).unwrap();
+    let told = |args: &[&str], part: &str| {
+        let (status, told) = copy::run(&words(args));
+        assert_eq!(status, 2, "{args:?}: {told}");
+        assert!(told.contains(part), "{told}");
+    };
+    told(&[], "usage: copy FROM TO");
+    told(&["one"], "usage: copy FROM TO");
+    told(&["a", "b", "c"], "usage: copy FROM TO");
+    told(&[&place("missing"), &place("other")], "No such file");
+    told(&[&place("from"), &place("no/such/place")], "No such file");
+    told(
+        &[dir.path().to_str().unwrap(), &place("other")],
+        "only regular files",
+    );
+    told(&[&place("from"), dir.path().to_str().unwrap()], "no regular file");
+    told(&[&place("from"), &place("from")], "the same file");
+    told(&[&place("from"), &place("link")], "the same file");
+    assert_eq!(std::fs::read(place("from")).unwrap(), noise(5000));
+    assert_eq!(std::fs::read(place("other")).unwrap(), b"kept");
+    let (status, told) = copy::run(&words(&[&place("from"), &place("to"), "--verify"]));
+    assert_eq!((status, told.as_str()), (0, "5000 bytes"));
+    assert_eq!(std::fs::read(place("to")).unwrap(), noise(5000));
+}
+
+#[test]
+fn b9_echo_says_what_is_wrong_with_its_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = dir.path().join("x".repeat(200));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (args, part) in [
+        (vec![], "usage: echo tcp"),
+        (vec!["tcp"], "usage: echo tcp"),
+        (vec!["udp", "127.0.0.1:0"], "usage: echo tcp"),
+        (vec!["tcp", "nowhere"], "echo: tcp nowhere"),
+        (vec!["tcp", "127.0.0.1:99999"], "echo: tcp 127.0.0.1:99999"),
+        (vec!["tcp", &address], "in use"),
+        (vec!["unix", "/no/such/place"], "No such file"),
+        (vec!["unix", long.to_str().unwrap()], "path must be shorter"),
+    ] {
+        let told = echo::listener(&words(&args)).unwrap_err();
+        assert!(told.contains(part), "{args:?}: {told}");
+    }
+    drop(echo::listener(&words(&["tcp", "127.0.0.1:0"])).unwrap());
+}
+
+/// Many small messages of many sizes: what is received is cut anywhere, and nothing is lost between the pieces.
+#[test]
+fn b9_echo_keeps_every_byte_of_receives_that_come_short() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || echo::Server::new(listener.into()).unwrap().serve(1).unwrap());
+    let mut near = TcpStream::connect(address).unwrap();
+    near.set_nodelay(true).unwrap();
+    near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let content = noise(60_000);
+    let (mut sent, mut back) = (0, Vec::new());
+    for size in (1..).map(|n| n * 37 % 997 + 1) {
+        let end = (sent + size).min(content.len());
+        near.write_all(&content[sent..end]).unwrap();
+        if sent % 3 == 0 {
+            let mut part = vec![0; (end - back.len()) / 2 + 1];
+            near.read_exact(&mut part).unwrap();
+            back.extend(part);
+        }
+        sent = end;
+        if sent == content.len() {
+            break;
+        }
+    }
+    near.shutdown(Shutdown::Write).unwrap();
+    near.read_to_end(&mut back).unwrap();
+    assert!(back == content);
+    server.join().unwrap();
+}
