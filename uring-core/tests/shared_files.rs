@@ -71,6 +71,13 @@ fn e2_a_number_closed_and_reused_never_reaches_the_old_slot() {
     let reused = files.get(next).unwrap().as_fd().as_raw_fd();
     println!("number {number} closed, next file got {reused}");
     assert_eq!((files.slot(next), files.get(file).is_none()), (None, true));
+    assert_eq!(
+        next.number(),
+        file.number(),
+        "the handle's own number is used again"
+    );
+    let bound = ring.register_shared(&files, next).unwrap();
+    assert_eq!((files.slot(next), files.slot(file)), (Some(bound.slot()), None));
     let (read, _) = ring
         .block_on(ring.run(Read::new(fixed, vec![0; 16]).at(0)))
         .unwrap();

@@ -4,6 +4,18 @@
 //! cannot fool. A ring that registers a file finds it there; the first binds the slot, every other must arrive at the
 //! same one, so that a slot means the same file whichever ring an operation is submitted to.
 //!
+//! # The word of a number
+//! Beside the table lies one word for each number of a handle: the generation that is bound to a slot, and the slot. To look
+//! a slot up is one load and one compare; the table itself would cost a section and two dependent loads.
+//!
+//! - **F1** a word is written under the lock of `homes` alone, together with what it says of the table: so a file that is
+//!   closed has none, whoever was binding it at the time.
+//! - **F2** a word names the generation that it was written for: a handle of another file under the same number reads none.
+//!
+//! | access | order | pairs with |
+//! |---|---|---|
+//! | `Words::set` store | Release | the Acquire in `Words::get`: every ring was told before the slot is used |
+//!
 //! What concerns several rings is done on all or on none: each step that a ring took is undone when a later ring refuses.
 
 use super::fixed::FixedFd;
@@ -13,7 +25,39 @@ use crate::ring::registry::Registry;
 use epoch_fdtable::{Asymmetric, Closed, FdError, Handle, RegisteredFile, RegisteredFiles, Shared};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use sync_base::atomic::{AtomicU64, Ordering};
 use sync_base::sync::Mutex;
+
+/// Bits of a word that hold the slot: the kernel's tables have at most 2^20 of them.
+const SLOT_BITS: u32 = 20;
+
+/// Generation and slot of each number, 0 for none: generations begin at 1.
+#[derive(Debug)]
+struct Words(Box<[AtomicU64]>);
+
+impl Words {
+    fn new(limit: u32) -> Self {
+        Self((0..limit).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    #[inline]
+    fn get(&self, file: Handle) -> Option<u32> {
+        // Acquire: pairs with the Release in `set`; every ring was told before.
+        let word = self.0.get(file.number() as usize)?.load(Ordering::Acquire);
+        // F2; the generation's uppermost bits are lost, after 2^44 files under one number.
+        let bound = word >> SLOT_BITS == file.generation() & (u64::MAX >> SLOT_BITS);
+        bound.then_some(word as u32 & ((1 << SLOT_BITS) - 1))
+    }
+
+    /// Notes the slot of a file, or that it has none. F1: under the lock.
+    fn set(&self, file: Handle, slot: Option<u32>) {
+        let word = slot.map_or(0, |slot| file.generation() << SLOT_BITS | u64::from(slot));
+        if slot.is_some() || self.get(file).is_some() {
+            // Release: pairs with the Acquire in `get`; publishes what rings were told.
+            self.0[file.number() as usize].store(word, Ordering::Release);
+        }
+    }
+}
 
 /// Owns files and knows under which slot rings have registered each.
 ///
@@ -30,6 +74,7 @@ use sync_base::sync::Mutex;
 #[derive(Debug)]
 pub struct Files {
     table: RegisteredFiles,
+    words: Words,
     /// Which rings have a file registered, by their numbers. Looked at when something is registered, never by an operation.
     homes: Mutex<HashMap<Handle, Vec<u32>>>,
 }
@@ -42,6 +87,7 @@ impl Files {
     pub fn new(limit: u32) -> Self {
         Self {
             table: RegisteredFiles::new(limit),
+            words: Words::new(limit),
             homes: Mutex::new(HashMap::new()),
         }
     }
@@ -61,10 +107,10 @@ impl Files {
         self.table.get_cloned(file)
     }
 
-    /// The slot under which rings know the file. Wait-free; claim `file.lookup`.
+    /// The slot under which rings know the file. Wait-free, one load; claim `file.lookup`.
     #[inline]
     pub fn slot(&self, file: Handle) -> Option<u32> {
-        self.table.pin().slot(file)
+        self.words.get(file)
     }
 
     /// The file as a ring that has it registered knows it. Wait-free but for the check that the ring does, which takes a
@@ -195,8 +241,9 @@ impl Files {
                 error,
             });
         }
-        self.table.unbind(old);
         let mut homes = self.homes();
+        self.table.unbind(old);
+        self.words.set(old, None);
         let moved = homes.remove(&old).unwrap_or_default();
         homes.insert(new, moved);
         let fixed = rings.iter().map(|ring| FixedFd { ring: ring.id, slot });
@@ -237,8 +284,15 @@ impl Files {
     /// [`ErrorKind::Closed`] when the file is closed, [`ErrorKind::InvalidInput`] when other rings know it under another
     /// slot: the caller takes the slot back from its ring.
     fn bind(&self, file: Handle, slot: u32) -> Result<(), Error> {
+        if slot >> SLOT_BITS != 0 {
+            return Err(Error::of(ErrorKind::InvalidInput));
+        }
+        let _locked = self.homes();
         match self.table.bind(file, slot) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.words.set(file, Some(slot));
+                Ok(())
+            }
             Err(FdError::Taken { .. }) if self.slot(file) == Some(slot) => Ok(()),
             Err(FdError::NotOpen { .. }) => Err(Error::of(ErrorKind::Closed)),
             Err(_) => Err(Error::of(ErrorKind::InvalidInput)),
@@ -250,7 +304,10 @@ impl Files {
     /// # Errors
     /// [`ErrorKind::Closed`] when it is closed already.
     pub fn close(&self, file: Handle) -> Result<(Option<u32>, Closed), Error> {
-        self.table.close(file).map_err(|_| Error::of(ErrorKind::Closed))
+        let _locked = self.homes();
+        let closed = self.table.close(file);
+        self.words.set(file, None);
+        closed.map_err(|_| Error::of(ErrorKind::Closed))
     }
 
     fn homes(&self) -> sync_base::sync::MutexGuard<'_, HashMap<Handle, Vec<u32>>> {

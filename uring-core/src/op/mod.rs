@@ -106,7 +106,7 @@ pub use open::Open;
 pub use path::{Link, Mkdir, Rename, Symlink, Unlink};
 pub use poll::Poll;
 pub use raw::Raw;
-pub use send::{Recv, Send};
+pub use send::{Recv, Send, ZERO_COPY_FROM};
 pub use socket::{Bind, Connect, Listen, Shutdown, Socket};
 pub use space::{Fallocate, Ftruncate};
 pub use splice::{Splice, Tee};
