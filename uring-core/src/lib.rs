@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(any(feature = "futures-io", feature = "tokio"))]
+#[cfg(any(feature = "futures-io", feature = "tokio"))]
 pub mod adapt;
 mod backend;
 pub mod batch;

@@ -172,10 +172,8 @@ fn b9_space_is_reserved_released_and_cut_as_by_the_system_calls() {
     assert_eq!(file.metadata().unwrap().len(), 10);
     let refused = done(&ring, Fallocate::new(Arc::clone(&file), 0, 0)).unwrap_err();
     // SAFETY: no memory.
-    assert_eq!(
-        refused.errno(),
-        errno_of(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, 0) })
-    );
+    let expected = errno_of(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, 0) });
+    assert_eq!(refused.errno(), expected);
     assert_eq!(
         refused.missing_operation(),
         None,
@@ -184,10 +182,8 @@ fn b9_space_is_reserved_released_and_cut_as_by_the_system_calls() {
     let (read, _write) = pipe();
     let refused = done(&ring, Fallocate::new(Arc::clone(&read), 0, 1)).unwrap_err();
     // SAFETY: no memory.
-    assert_eq!(
-        refused.errno(),
-        errno_of(unsafe { libc::fallocate(read.as_raw_fd(), 0, 0, 1) })
-    );
+    let expected = errno_of(unsafe { libc::fallocate(read.as_raw_fd(), 0, 0, 1) });
+    assert_eq!(refused.errno(), expected);
     let read_only = Arc::new(File::open("/proc/self/exe").unwrap());
     let refused = done(&ring, Ftruncate::new(Arc::clone(&read_only), 0)).unwrap_err();
     // SAFETY: no memory.
