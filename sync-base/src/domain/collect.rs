@@ -22,8 +22,8 @@ pub(super) const PARTS: usize = 16;
 /// Batches freed at most by one writer's turn, so that no single `retire` pays for a long backlog; the rest follows at
 /// the next seals, each of which adds one.
 const BATCHES_A_TURN: usize = 4;
-/// Emptied batches that a record keeps for its next bags.
-const SPARES: usize = PARTS;
+/// Emptied batches that a record keeps for its next bags: as many as a turn leaves. To keep all was measured and no faster.
+const SPARES: usize = BATCHES_A_TURN;
 /// Bytes for which a thread calls a heavy barrier, however few objects they are.
 const WAITING_BYTES: usize = 256 << 10;
 /// Rounds of a sweep, each freeing what the reclaim functions of the round before retired.

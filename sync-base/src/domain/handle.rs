@@ -119,7 +119,8 @@ impl Domain {
     /// Amortised constant time. Each 128 objects (more where many threads read) it looks whether another thread's heavy
     /// barrier allows some to be freed, and each 2,048 objects or 256 KiB it runs a barrier of its own; then it scans
     /// the readers and frees at most four batches (claim `dom.retire.2t`). Inside a guard of the calling thread that part waits
-    /// for the guard to end. `bytes` counts towards the garbage limit. `reclaim` may itself retire. It should not panic: if it does, the
+    /// for the guard to end. `bytes` counts towards the garbage limit. A thread that stops retiring leaves what waits unfreed
+    /// until it ends or somebody calls [`collect`](Domain::collect). `reclaim` may itself retire. It should not panic: if it does, the
     /// panic comes out of whatever call happened to free it, and everything else is still freed later.
     ///
     /// # Safety
