@@ -111,6 +111,9 @@ impl Fallback {
         if sqe.flags & !KNOWN_FLAGS != 0 || sqe.personality != 0 {
             return Err(libc::EINVAL);
         }
+        if sqe.opcode == code::FIXED_FD_INSTALL && sqe.flags & abi::SQE_FIXED_FILE == 0 {
+            return Err(libc::EBADF);
+        }
         if sqe.flags & abi::SQE_FIXED_FILE != 0 && blocking::has_descriptor(sqe.opcode) {
             let file = self.files.get(sqe.fd).ok_or(libc::EBADF)?;
             let request = self.requests.get(slot);
@@ -242,8 +245,9 @@ impl Fallback {
             (Some(limit), Some(due)) => Some(limit.min(due)),
             (limit, due) => limit.or(due),
         };
-        let happened = self.lookout.watch(limit.map(Duration::from_nanos))?;
-        for (source, events) in happened {
+        let mut happened = std::mem::take(&mut self.happened);
+        let watched = self.lookout.watch(limit.map(Duration::from_nanos), &mut happened);
+        for (source, events) in happened.drain(..) {
             match source {
                 Source::Place(fd) => self.serve(fd, events),
                 Source::Watch(key) => self.serve_watch(key, events),
@@ -252,6 +256,8 @@ impl Fallback {
             }
             self.run_runnable();
         }
+        self.happened = happened;
+        watched?;
         if self.requests.next_due().is_some() {
             let now = clock::now();
             while let Some(slot) = self.requests.pop_due(now) {

@@ -271,16 +271,15 @@ impl Lookout {
         }
     }
 
-    /// Waits for events, at most `limit` long, and gives what each is about.
+    /// Waits for events, at most `limit` long, and adds what each is about.
     ///
     /// # Errors
     /// `EINTR` when a signal came.
-    pub(super) fn watch(&mut self, limit: Option<Duration>) -> io::Result<Vec<(Source, u32)>> {
+    pub(super) fn watch(&mut self, limit: Option<Duration>, into: &mut Vec<(Source, u32)>) -> io::Result<()> {
         let count = self.poll(limit)?;
         let events = self.events[..count].iter();
-        Ok(events
-            .map(|event| (Source::from_data(event.u64), event.events))
-            .collect())
+        into.extend(events.map(|event| (Source::from_data(event.u64), event.events)));
+        Ok(())
     }
 
     fn poll(&mut self, limit: Option<Duration>) -> io::Result<usize> {

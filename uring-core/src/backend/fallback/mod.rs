@@ -18,7 +18,7 @@
 //! - An operation on a thread cannot be cancelled once it runs: the cancellation gives `EALREADY`, the operation completes
 //!   with its result, and its memory stays owned until then. That is true of a file on a hung disk, and of the blocking
 //!   opening of a FIFO. At most 8 run at a time in a process, whatever the number of its rings.
-//! - Operations unknown here fail with `EINVAL`: messages between rings, futexes, commands of devices.
+//! - Messages between rings, futexes and commands of devices fail with `EOPNOTSUPP`; what no kernel knows with `EINVAL`.
 //! - A zero-copy send copies, and says so in its notification if asked to (`IORING_SEND_ZC_REPORT_USAGE`).
 //! - A series (multishot) that finds the completion queue full goes on when there is room: nothing overflows.
 //! - Waits end up to a millisecond late before Linux 5.11.
@@ -73,6 +73,8 @@ pub(crate) struct Fallback {
     /// Series that wait for room among the completions.
     starved: VecDeque<u32>,
     lookout: Lookout,
+    /// What the last wait brought, kept to be filled again.
+    happened: Vec<(Source, u32)>,
     alarm: clock::Alarm,
     /// Somebody polls the ring's descriptor, so it has to tell the truth.
     polled: Cell<bool>,
@@ -118,6 +120,7 @@ impl Fallback {
             runnable: VecDeque::new(),
             starved: VecDeque::new(),
             lookout,
+            happened: Vec::new(),
             alarm,
             polled: Cell::new(false),
             home,

@@ -21,6 +21,18 @@ fn d7_entry_that_no_kernel_knows_is_invalid() {
     });
 }
 
+/// What a kernel has and the fallback has not is told apart from nonsense.
+#[test]
+fn d7_operation_that_the_fallback_lacks_is_unsupported() {
+    let wish = wish();
+    let mut rig = Rig {
+        carrier: Box::new(Fallback::new(&wish, 1, 0, Vec::new()).unwrap()),
+    };
+    for lacking in [code::MSG_RING, code::FUTEX_WAIT, code::FUTEX_WAKE] {
+        assert_eq!(rig.all(&[entry(lacking, 0, 1)], 1), [(1, -libc::EOPNOTSUPP, 0)]);
+    }
+}
+
 #[test]
 fn d2_chain_runs_in_order_and_breaks_at_a_failure() {
     agree(|rig| {

@@ -225,7 +225,18 @@ fn e2_files_come_into_slots_and_leave_them() {
         let installed = rig.all(&[fixed(entry(code::FIXED_FD_INSTALL, 0, 7))], 1);
         // SAFETY: the operation just brought it.
         drop(unsafe { OwnedFd::from_raw_fd(installed[0].1) });
-        (kept, opened, magic, outside, closed, closed_twice, gone, buf)
+        let has_one = rig.all(&[entry(code::FIXED_FD_INSTALL, 0, 8)], 1);
+        (
+            kept,
+            opened,
+            magic,
+            outside,
+            closed,
+            has_one,
+            closed_twice,
+            gone,
+            buf,
+        )
     });
 }
 

@@ -74,15 +74,19 @@ impl Rig {
     }
 }
 
-/// Runs a scenario on both and compares what it saw; on the fallback alone where io_uring is refused.
-fn agree<R: PartialEq + std::fmt::Debug>(scenario: impl Fn(&mut Rig) -> R) {
-    let wish = Wish {
+fn wish() -> Wish {
+    Wish {
         sq_entries: 64,
         cq_entries: 256,
         movable: false,
         sqpoll_idle_ms: None,
         highest: None,
-    };
+    }
+}
+
+/// Runs a scenario on both and compares what it saw; on the fallback alone where io_uring is refused.
+fn agree<R: PartialEq + std::fmt::Debug>(scenario: impl Fn(&mut Rig) -> R) {
+    let wish = wish();
     let fallback = scenario(&mut Rig {
         carrier: Box::new(Fallback::new(&wish, 8, 2, Vec::new()).unwrap()),
     });
