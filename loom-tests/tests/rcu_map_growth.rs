@@ -73,14 +73,24 @@ fn a_present_key_is_met_while_the_directory_doubles() {
     });
 }
 
-/// Three entries in a table that serves half of a directory of four, whose other half was split before.
+/// Keys whose hashes begin with a clear bit, two with each second bit; and the same with a set bit.
+fn halves() -> ([u32; 4], [u32; 4]) {
+    let half = |first: u64| {
+        let ([a, b], [c, d]) = (keys::<2>(&[2 * first]), keys::<2>(&[2 * first + 1]));
+        [a, c, b, d]
+    };
+    (half(0), half(1))
+}
+
+/// A directory of four: the lower half's table has been split, the upper half's is full and serves two entries. With the
+/// upper half's keys, of which the last is not in the map.
 fn half_split() -> (Arc<Map>, [u32; 4]) {
-    let map = map(&keys::<4>(&[0, 1]));
-    let uppers = keys::<4>(&[2, 3]);
-    for key in &uppers[..3] {
-        map.insert(*key, Value::new(*key));
-    }
-    (map, uppers)
+    let (lower, upper) = halves();
+    // The fourth entry splits the one table there is, the fifth its lower half.
+    let map = map(&[
+        upper[0], lower[0], lower[1], lower[2], lower[3], upper[1], upper[2],
+    ]);
+    (map, upper)
 }
 
 #[test]
@@ -114,7 +124,7 @@ fn a_walk_meets_each_entry_once_while_a_table_is_split() {
             let all = met.len();
             met.dedup();
             assert_eq!(met.len(), all, "met twice: {met:?}");
-            let stay = keys::<4>(&[0, 1]).into_iter().chain(uppers[..3].iter().copied());
+            let stay = halves().0.into_iter().chain(uppers[..3].iter().copied());
             assert!(stay.into_iter().all(|key| met.contains(&key)), "not met: {met:?}");
         });
         let writer = spawn(&map, move |map| {
@@ -134,7 +144,7 @@ fn two_tables_split_at_once_lose_nothing() {
             .domain(Domain::builder().batch(1).build())
             .build();
         let map = Arc::new(map);
-        let (lower, upper) = (keys::<4>(&[0, 1]), keys::<4>(&[2, 3]));
+        let (lower, upper) = halves();
         for key in lower[..3].iter().chain(&upper[..3]) {
             map.insert(*key, Value::new(*key));
         }
@@ -151,7 +161,7 @@ fn an_emptied_map_is_empty_at_once() {
     check("map.clear_is_atomic", bounds(3, 2), || {
         // In two tables: whoever finds one empty finds the other empty.
         let (map, [one, ..]) = half_split();
-        let [other] = keys::<1>(&[0]);
+        let other = halves().0[0];
         let reader = spawn(&map, move |map| {
             if !meets(map, other) {
                 assert!(!meets(map, one), "half emptied");
