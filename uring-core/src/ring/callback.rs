@@ -1,7 +1,7 @@
 //! Callbacks: a closure in the slot, beside the operation, run on completion.
 
 use super::core::{Continuation, Core};
-use super::operation::{ContVtable, Erased, Multishot, Operation, Outcome, Shots};
+use super::operation::{ContVtable, Erased, Multishot, OpVtable, Operation, Outcome, Shots};
 use super::table::{CLOSURE_BYTES, OpId, Style, Table};
 use crate::error::Rejected;
 use std::marker::PhantomData;
@@ -20,19 +20,8 @@ impl<O: Operation, F: FnOnce(O::Output) + 'static> Once<O, F> {
     /// # Safety
     /// As [`ContVtable::run`], for a slot that holds an `O` and an `F`.
     unsafe fn run(core: &Core, slot: u32, outcome: Outcome) {
-        let (op, then) = {
-            let mut inner = core.state.borrow_mut();
-            let (op_at, cont_at) = (
-                inner.table.op_at(slot).cast::<O>(),
-                inner.table.cont_at(slot).cast::<F>(),
-            );
-            // SAFETY: the caller's promise; the slot is freed below, so this copy is the only one used.
-            let op = unsafe { op_at.read() };
-            // SAFETY: as above.
-            let then = unsafe { cont_at.read() };
-            inner.table.free(slot);
-            (op, then)
-        };
+        // SAFETY: the caller's promise.
+        let (op, then) = unsafe { take_both::<O, F>(core, slot) };
         then(op.finish(outcome));
     }
 
@@ -49,19 +38,8 @@ impl<O: Multishot, F: FnMut(O::Item, bool) + 'static> Each<O, F> {
     /// # Safety
     /// As [`ContVtable::run`], for a slot that holds an `O` and an `F`.
     unsafe fn run(core: &Core, slot: u32, outcome: Outcome) {
-        let (mut op, mut then) = {
-            let mut inner = core.state.borrow_mut();
-            let (op_at, cont_at) = (
-                inner.table.op_at(slot).cast::<O>(),
-                inner.table.cont_at(slot).cast::<F>(),
-            );
-            // SAFETY: as in `Once::run`.
-            let op = unsafe { op_at.read() };
-            // SAFETY: as above.
-            let then = unsafe { cont_at.read() };
-            inner.table.free(slot);
-            (op, then)
-        };
+        // SAFETY: the caller's promise.
+        let (mut op, mut then) = unsafe { take_both::<O, F>(core, slot) };
         then(op.item(outcome), false);
     }
 
@@ -95,6 +73,24 @@ impl<O: Multishot, F: FnMut(O::Item, bool) + 'static> Each<O, F> {
     }
 }
 
+/// Moves operation and closure out of their slot, and frees it.
+///
+/// # Safety
+/// As [`ContVtable::run`], for a slot that holds an `O` and an `F`.
+unsafe fn take_both<O, F>(core: &Core, slot: u32) -> (O, F) {
+    let mut inner = core.state.borrow_mut();
+    let (op_at, cont_at) = (
+        inner.table.op_at(slot).cast::<O>(),
+        inner.table.cont_at(slot).cast::<F>(),
+    );
+    // SAFETY: the caller's promise; the slot is freed below, so this copy is the only one used.
+    let op = unsafe { op_at.read() };
+    // SAFETY: as above.
+    let closure = unsafe { cont_at.read() };
+    inner.table.free(slot);
+    (op, closure)
+}
+
 /// # Safety
 /// `at` holds an `F` that nobody uses again.
 unsafe fn drop_closure<F>(at: *mut u8) {
@@ -110,33 +106,9 @@ impl Core {
         F: FnOnce(O::Output) + 'static,
     {
         if const { Table::fits::<F>(CLOSURE_BYTES) } {
-            return self.then_fitting::<O, F>(op, then);
+            return self.with_closure(op, then, O::VTABLE, Once::<O, F>::VTABLE);
         }
-        self.state.borrow_mut().stats.counts.boxed += 1;
-        self.then_fitting::<O, Box<F>>(op, Box::new(then))
-            .map_err(|rejected| {
-                let (op, boxed) = rejected.op;
-                Rejected {
-                    op: (op, *boxed),
-                    error: rejected.error,
-                }
-            })
-    }
-
-    fn then_fitting<O, F>(&self, op: O, then: F) -> Result<OpId, Rejected<(O, F)>>
-    where
-        O: Operation,
-        F: FnOnce(O::Output) + 'static,
-    {
-        let cont = Continuation {
-            value: then,
-            vtable: Once::<O, F>::VTABLE,
-        };
-        self.admit(op, Style::Callback, O::VTABLE, Some(cont))
-            .map_err(|(op, then, error)| Rejected {
-                op: (op, then.expect("the closure comes back with the operation")),
-                error,
-            })
+        self.with_box(op, then, O::VTABLE, Once::<O, Box<F>>::VTABLE)
     }
 
     /// Takes a multishot operation in with the closure that gets each item, and whether more will come.
@@ -146,32 +118,46 @@ impl Core {
         F: FnMut(O::Item, bool) + 'static,
     {
         if const { Table::fits::<F>(CLOSURE_BYTES) } {
-            return self.each_fitting::<O, F>(op, each);
+            return self.with_closure(op, each, Shots::<O>::VTABLE, Each::<O, F>::VTABLE);
         }
+        self.with_box(op, each, Shots::<O>::VTABLE, Each::<O, Box<F>>::VTABLE)
+    }
+
+    #[inline]
+    fn with_closure<O: Operation, F>(
+        &self,
+        op: O,
+        closure: F,
+        of_op: &'static OpVtable,
+        of_closure: &'static ContVtable,
+    ) -> Result<OpId, Rejected<(O, F)>> {
+        let cont = Continuation {
+            value: closure,
+            vtable: of_closure,
+        };
+        self.admit(op, Style::Callback, of_op, Some(cont))
+            .map_err(|(op, closure, error)| Rejected {
+                op: (op, closure.expect("the closure comes back with the operation")),
+                error,
+            })
+    }
+
+    /// The same for a closure that does not fit its slot: `of_closure` is that of a box.
+    fn with_box<O: Operation, F>(
+        &self,
+        op: O,
+        closure: F,
+        of_op: &'static OpVtable,
+        of_closure: &'static ContVtable,
+    ) -> Result<OpId, Rejected<(O, F)>> {
         self.state.borrow_mut().stats.counts.boxed += 1;
-        self.each_fitting::<O, Box<F>>(op, Box::new(each))
+        self.with_closure(op, Box::new(closure), of_op, of_closure)
             .map_err(|rejected| {
                 let (op, boxed) = rejected.op;
                 Rejected {
                     op: (op, *boxed),
                     error: rejected.error,
                 }
-            })
-    }
-
-    fn each_fitting<O, F>(&self, op: O, each: F) -> Result<OpId, Rejected<(O, F)>>
-    where
-        O: Multishot,
-        F: FnMut(O::Item, bool) + 'static,
-    {
-        let cont = Continuation {
-            value: each,
-            vtable: Each::<O, F>::VTABLE,
-        };
-        self.admit(op, Style::Callback, Shots::<O>::VTABLE, Some(cont))
-            .map_err(|(op, each, error)| Rejected {
-                op: (op, each.expect("the closure comes back with the operation")),
-                error,
             })
     }
 }

@@ -50,7 +50,6 @@ fn faults(seed: u64, stuck: bool, plant: Option<Plant>) -> Faults {
         _ => Faults::storm(),
     };
     let faults = match plant {
-        Some(Plant::DroppingKernel) => faults.one_in(Fault::Duplicate, 1),
         None if seed.is_multiple_of(3) => faults.one_in(Fault::Duplicate, 16),
         _ => faults,
     };
@@ -82,8 +81,7 @@ fn run(seed: u64, program: &[Step], plant: Option<Plant>) -> Result<Told, Failur
     let before = descriptors();
     let mut options = options(seed, &simulation, stuck);
     if plant == Some(Plant::DroppingKernel) {
-        // A queue that is just large enough, for completions that come once.
-        options = options.depth(8).simulated(&simulation.clone().drops_overflow());
+        options = options.simulated(&simulation.clone().drops_overflow());
     }
     let ring = if seed.is_multiple_of(2) {
         Any::Local(LocalRing::with(&options).unwrap())

@@ -27,7 +27,7 @@ pub(crate) enum Plant {
     DoubleCompletion,
     /// A buffer is given back with its operation still in flight.
     EarlyHandBack,
-    /// The kernel sends completions twice and loses those that find the queue full: this one is planted below the ring.
+    /// The kernel loses completions that find the queue full: this one is planted below the ring.
     DroppingKernel,
 }
 

@@ -63,7 +63,8 @@ classes! {
     FullQueue = "full submission queue",
     /// A completion finds the queue full, whether it is or not, and waits for a call that brings it in.
     Overflow = "completion overflow",
-    /// A completion finds the queue full and is lost: only where [`Simulation::drops_overflow`](super::Simulation::drops_overflow).
+    /// As [`Overflow`](Fault::Overflow), by its rate, but the completion is lost: instead of it, where
+    /// [`Simulation::drops_overflow`](super::Simulation::drops_overflow).
     Dropped = "completion dropped",
     /// A receive finds no provided buffer, whether there is one or not.
     NoBuffers = "ENOBUFS",

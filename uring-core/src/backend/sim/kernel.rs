@@ -41,6 +41,8 @@ pub(super) struct Kernel {
     /// Time, age, index: attempts and the ends of bounds. Stale ones are passed over.
     pub(super) due: BinaryHeap<Reverse<(u64, u64, u32)>>,
     blocked: Vec<u32>,
+    /// Completions to be sent a second time, by when.
+    echoes: BinaryHeap<Reverse<(u64, u64, i32, u32)>>,
     /// Descriptors found not ready in this look, with the direction.
     idle: Vec<(RawFd, bool)>,
     pub(super) queue: Queue,
@@ -62,6 +64,7 @@ impl Kernel {
             next_order: 0,
             due: BinaryHeap::new(),
             blocked: Vec::new(),
+            echoes: BinaryHeap::new(),
             idle: Vec::new(),
             queue: Queue::new(cq_entries),
             files: vec![None; files as usize],
@@ -78,7 +81,7 @@ impl Kernel {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.queue.is_empty()
+        self.in_flight == 0 && self.echoes.is_empty() && self.queue.is_empty()
     }
 
     /// Whether a request waits for its descriptor.
@@ -86,9 +89,11 @@ impl Kernel {
         !self.blocked.is_empty()
     }
 
-    /// When the next request is due.
+    /// When something is due next: a request, or a completion sent twice.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.due.peek().map(|Reverse((time, ..))| *time)
+        let request = self.due.peek().map(|Reverse((time, ..))| *time);
+        let echo = self.echoes.peek().map(|Reverse((time, ..))| *time);
+        request.into_iter().chain(echo).min()
     }
 
     /// Descriptors that requests wait for, with the events.
@@ -184,6 +189,17 @@ impl Kernel {
 
     /// Attempts everything that is due by now.
     pub(super) fn run_due(&mut self, world: &mut World) {
+        while let Some(&Reverse((time, user_data, result, flags))) = self.echoes.peek()
+            && time <= world.now_ns
+        {
+            self.echoes.pop();
+            let cqe = Cqe {
+                user_data,
+                result,
+                flags,
+            };
+            self.queue.post(cqe, None, world);
+        }
         while let Some(&Reverse((time, order, index))) = self.due.peek() {
             if time > world.now_ns {
                 return;
@@ -454,7 +470,10 @@ impl Kernel {
         let emptied_slot = request.sqe.opcode == code::NOP && request.sqe.file_index > 0;
         let nobodys = request.sqe.opcode == code::ASYNC_CANCEL || emptied_slot;
         if !nobodys && !self.queue.is_left() && world.deals(Fault::Duplicate) {
-            self.queue.post(cqe, None, world);
+            // Late, so that the slot may be another operation's by then.
+            let due = world.now_ns + world.random.below(20_000);
+            self.echoes
+                .push(Reverse((due, cqe.user_data, cqe.result, cqe.flags)));
         }
         if let Some((_, aux)) = request.bound {
             let cqe = Cqe {

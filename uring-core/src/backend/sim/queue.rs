@@ -80,13 +80,13 @@ impl Queue {
             relics.lock().unwrap_or_else(|e| e.into_inner()).push(cqe);
             return;
         }
-        let full = self.visible.len() >= self.entries;
+        let full = self.visible.len() >= self.entries || world.draws(Fault::Overflow);
         if full && world.lossy {
             world.count(Fault::Dropped);
             return;
         }
         let posted = Posted { cqe, late };
-        if full || self.overflowed() || (!world.lossy && world.draws(Fault::Overflow)) {
+        if full || self.overflowed() {
             world.count(Fault::Overflow);
             self.overflow.push_back(posted);
         } else {
