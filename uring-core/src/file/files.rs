@@ -43,6 +43,7 @@ impl Words {
     #[inline]
     fn get(&self, file: Handle) -> Option<u32> {
         // Acquire: pairs with the Release in `set`; every ring was told before.
+        // weaken-ok(Acquire->Relaxed): what it publishes is what rings told the kernel, which no model has.
         let word = self.0.get(file.number() as usize)?.load(Ordering::Acquire);
         // F2; the generation's uppermost bits are lost, after 2^44 files under one number.
         let bound = word >> SLOT_BITS == file.generation() & (u64::MAX >> SLOT_BITS);
@@ -54,6 +55,7 @@ impl Words {
         let word = slot.map_or(0, |slot| file.generation() << SLOT_BITS | u64::from(slot));
         if slot.is_some() || self.get(file).is_some() {
             // Release: pairs with the Acquire in `get`; publishes what rings were told.
+            // weaken-ok(Release->Relaxed): as in `get`: it lies in the kernel.
             self.0[file.number() as usize].store(word, Ordering::Release);
         }
     }
