@@ -72,3 +72,6 @@ pub mod watched;
 
 #[cfg(loom)]
 pub use model::{Bounds, check};
+
+#[cfg(all(shuttle, not(loom)))]
+pub mod history;

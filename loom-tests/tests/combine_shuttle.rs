@@ -3,51 +3,11 @@
 #![cfg(shuttle)]
 
 use flat_combine::{Combiner, Combining, Counter, Way};
+use loom_tests::history::{History, check};
 use shuttle::thread;
-use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
+use stateright::semantics::SequentialSpec;
 use std::collections::VecDeque;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
-
-/// Runs `body` under random schedules and under schedules of few preemptions placed adversarially.
-fn check(name: &str, runs: usize, body: impl Fn() + Send + Sync + Clone + 'static) {
-    let start = std::time::Instant::now();
-    shuttle::check_random(body.clone(), runs);
-    shuttle::check_pct(body, runs, 3);
-    println!(
-        "SHUTTLE {name} schedules={} seconds={:.2}",
-        2 * runs,
-        start.elapsed().as_secs_f64()
-    );
-}
-
-/// What happened, in the order in which it was called and answered.
-#[derive(Clone)]
-struct History<S: SequentialSpec + Clone>(Arc<Mutex<LinearizabilityTester<usize, S>>>)
-where
-    S::Op: Clone + Debug,
-    S::Ret: Clone + Debug;
-
-impl<S: SequentialSpec + Clone> History<S>
-where
-    S::Op: Clone + Debug,
-    S::Ret: Clone + Debug + PartialEq,
-{
-    fn new(start: S) -> Self {
-        Self(Arc::new(Mutex::new(LinearizabilityTester::new(start))))
-    }
-
-    fn record(&self, thread: usize, op: S::Op, run: impl FnOnce() -> S::Ret) {
-        self.0.lock().unwrap().on_invoke(thread, op).unwrap();
-        let ret = run();
-        self.0.lock().unwrap().on_return(thread, ret).unwrap();
-    }
-
-    fn assert_linearizable(&self) {
-        let history = self.0.lock().unwrap();
-        assert!(history.is_consistent(), "no order explains this history");
-    }
-}
 
 #[derive(Clone, Debug, PartialEq)]
 enum Count {

@@ -87,7 +87,8 @@ struct Slot<T> {
 /// What that costs: `SLOTS` copies of the value, each on cache lines of its own, and a writer that does one swap and
 /// leaves alone the slots that announced readers are in. It never waits while at most `SLOTS - 2` of those are stopped in
 /// mid-copy; with more, [`LatchWriter::write`] waits for one of them and [`LatchWriter::try_write`] hands the value back.
-/// Where a reader may retry, a [`SeqLock`](crate::SeqLock) is smaller and faster (claim `seq.read.hot`).
+/// Where writes are rare a [`SeqLock`](crate::SeqLock) is smaller, and cheaper on both sides (claims `seq.read.64`,
+/// `seq.write.64`); beside a writer that never pauses this is the faster one (claim `seq.read.hot.latch`).
 ///
 /// ```
 /// use seqstats::{Latch, LatchWriter};

@@ -4,7 +4,7 @@ use crate::{Claim, Contest, Invalid, Row, Task, Worker, pin_to};
 use seqstats::{Histogram, Latch, LatchWriter, Recorder, SeqLock, Writer};
 use std::hint::black_box;
 use std::sync::RwLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
@@ -117,11 +117,11 @@ fn read_idle<const N: usize>(task: &Task<'_>, bounds: impl FnOnce(&mut Contest<'
 }
 
 /// Reads on the clock while another thread, on another CPU, calls `write` without pause.
-fn beside_a_writer(
+fn beside_a_writer<const N: usize>(
     w: &mut Worker<'_>,
     cpu: usize,
     mut write: impl FnMut(u64) + Send,
-    read: impl FnMut() -> [u64; 8],
+    read: impl FnMut() -> [u64; N],
 ) -> Result<(), Invalid> {
     let stop = AtomicBool::new(false);
     let started = AtomicBool::new(false);
@@ -159,6 +159,7 @@ fn read_hot_latch(task: &Task<'_>) -> Result<Row, Invalid> {
 fn hot(task: &Task<'_>, latch_is_ours: bool) -> Result<Row, Invalid> {
     let cpu = task.plan.cpus[1 % task.plan.cpus.len()];
     let lock = SeqLock::new([0u64; 8]);
+    let short = SeqLock::new([0u64; 7]);
     let latch = Latch::<_, 4>::new([0u64; 8]);
     let on_lock = |w: &mut Worker<'_>| {
         let mut writer = Writer::try_claim(&lock).expect("one lane at a time");
@@ -174,6 +175,10 @@ fn hot(task: &Task<'_>, latch_is_ours: bool) -> Result<Row, Invalid> {
         contest.note("a read ends after at most two copies, whatever the writer does");
     } else {
         contest.ours("SeqLock", 1, on_lock);
+        contest.peer("our SeqLock, 56 B", 1, |w| {
+            let mut writer = Writer::try_claim(&short).expect("one lane at a time");
+            beside_a_writer(w, cpu, move |i| writer.write([i; 7]), || black_box(&short).read())
+        });
         contest.note(
             "read_bounded(n) ends after n copies; see seq.read.hot.latch for reads that always succeed",
         );
@@ -209,6 +214,7 @@ fn write_64(task: &Task<'_>) -> Result<Row, Invalid> {
     }
     let lock = SeqLock::new([0u64; 8]);
     let latch = Latch::<_, 4>::new([0u64; 8]);
+    let words: [AtomicU64; 8] = Default::default();
     let mut contest = Contest::new(task);
     contest.ours("SeqLock", 1, |w| {
         let mut writer = Writer::try_claim(&lock).expect("one lane at a time");
@@ -227,6 +233,15 @@ fn write_64(task: &Task<'_>) -> Result<Row, Invalid> {
     contest.peer("our Latch", 1, |w| {
         let mut writer = LatchWriter::try_claim(&latch).expect("one lane at a time");
         writes(w, |value| writer.write(value));
+        Ok(())
+    });
+    contest.floor("8 relaxed stores", 1, |w| {
+        writes(w, |value| {
+            for (to, word) in black_box(&words).iter().zip(value) {
+                // Relaxed: what is being measured.
+                to.store(word, Ordering::Relaxed);
+            }
+        });
         Ok(())
     });
     #[cfg(feature = "peers")]
