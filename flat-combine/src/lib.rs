@@ -54,5 +54,7 @@ mod thread_number;
 pub use cell::__cell;
 pub use cell::{Adaptive, AdaptiveCell, Locked, Refused, Representation, Word};
 pub use combiner::{Combiner, Combining, Tally};
+#[doc(hidden)]
+pub use counter::Meter;
 pub use counter::{Counter, Switches, Way};
 pub use striped::{Footprint, StripedCounter};

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 const BOTH: [Combining; 2] = [Combining::Adaptive, Combining::Always];
@@ -57,6 +57,56 @@ fn c2_combined_previous_values_form_a_permutation() {
         all_combined > 0,
         "nothing was ever published: the test shows nothing"
     );
+}
+
+/// A lock, then combining, then a lock again, as contention comes and goes, with every value found accounted for.
+#[test]
+fn c2_exact_while_a_lock_turns_to_combining_and_back() {
+    const ROUNDS: u64 = 20;
+    let sum = Combiner::new(0u64);
+    let draw = |n: &mut u64| {
+        *n += 1;
+        *n - 1
+    };
+    let mut found = Vec::new();
+    let (mut quiet, mut crowded, mut waits) = (0, 0, 0u32);
+    for _ in 0..ROUNDS {
+        let before = sum.tally().combined;
+        found.extend((0..50).map(|_| sum.with(draw)));
+        assert_eq!(sum.tally().combined, before, "published with nobody about");
+        quiet += 1;
+        // One holds while the other asks: once that wait has lasted, what the other asks for is published.
+        while sum.tally().combined == before {
+            waits += 1;
+            assert!(waits < 10_000, "a wait that lasts is never taken for contention");
+            let asking = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let holder = scope.spawn(|| {
+                    sum.with(|n| {
+                        while !asking.load(Ordering::Acquire) {
+                            thread::yield_now();
+                        }
+                        thread::sleep(std::time::Duration::from_micros(200));
+                        draw(n)
+                    })
+                });
+                let asker = scope.spawn(|| {
+                    asking.store(true, Ordering::Release);
+                    sum.with(draw)
+                });
+                found.extend([holder.join().unwrap(), asker.join().unwrap()]);
+            });
+        }
+        crowded += 1;
+    }
+    let tally = sum.tally();
+    println!(
+        "lock to combining {crowded} times, back to the lock {} times in {waits} waits: {tally:?}, {} operations exact",
+        quiet - 1,
+        found.len()
+    );
+    found.sort_unstable();
+    assert!(found.into_iter().eq(0..sum.into_inner()));
 }
 
 #[test]

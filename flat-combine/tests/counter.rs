@@ -72,6 +72,117 @@ fn c2_exact_across_forced_switches_both_ways() {
     );
 }
 
+/// What a test tells a counter's policy: whether it is crowded, and what time it is.
+mod told {
+    use flat_combine::Meter;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    pub static CROWDED: AtomicBool = AtomicBool::new(false);
+    static NOW_NS: AtomicU64 = AtomicU64::new(0);
+
+    /// Time passes with the samples of the plain way alone: a trial of the funnel always pays, as it would on a machine of
+    /// many cores. Batches hold four while it is crowded, one after that.
+    pub const METER: Meter = Meter {
+        contended: |_| {
+            NOW_NS.fetch_add(1_000, Ordering::Relaxed);
+            CROWDED.load(Ordering::Relaxed)
+        },
+        funnelled: |batches, _| {
+            if CROWDED.load(Ordering::Relaxed) {
+                4 * batches
+            } else {
+                batches
+            }
+        },
+        now_ns: || NOW_NS.load(Ordering::Relaxed),
+    };
+}
+
+#[test]
+fn c2_exact_while_the_policy_switches_to_the_funnel_and_back() {
+    const ROUNDS: u64 = 12;
+    /// Operations after which a trial that pays is over for sure.
+    const SETTLED: u64 = 60_000;
+    let counter = Counter::metered(0, told::METER);
+    let over = AtomicBool::new(false);
+    let wait_until = |what: &str, done: &dyn Fn() -> bool| {
+        let waited = counter.load();
+        while !done() {
+            assert!(
+                counter.load() - waited < 5_000_000,
+                "never {what}: {:?}",
+                counter.switches()
+            );
+            thread::yield_now();
+        }
+    };
+    let mut drawn: Vec<u64> = thread::scope(|scope| {
+        let drawers: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut mine = Vec::new();
+                    while !over.load(Ordering::Acquire) {
+                        mine.extend((0..256).map(|_| counter.fetch_add(1)));
+                        thread::yield_now(); // a window of samples must come from four threads at least
+                    }
+                    assert!(mine.is_sorted(), "a thread saw the counter go back");
+                    mine
+                })
+            })
+            .collect();
+        let raised = Raised(&over);
+        for round in 1..=ROUNDS {
+            told::CROWDED.store(true, Ordering::Relaxed);
+            wait_until("took to the funnel", &|| counter.switches().to_funnel == round);
+            let began = counter.load();
+            wait_until("settled", &|| counter.load() >= began + SETTLED);
+            assert_eq!(counter.switches().to_plain, round - 1, "left a funnel that pays");
+            told::CROWDED.store(false, Ordering::Relaxed);
+            wait_until("left the funnel", &|| counter.switches().to_plain == round);
+        }
+        let quiet = counter.load();
+        wait_until("went on", &|| counter.load() >= quiet + SETTLED);
+        drop(raised);
+        drawers.into_iter().flat_map(|t| t.join().unwrap()).collect()
+    });
+    drawn.sort_unstable();
+    let Switches {
+        to_funnel, to_plain, ..
+    } = counter.switches();
+    println!(
+        "by itself: plain to funnel {to_funnel} times, funnel to plain {to_plain} times, {} operations exact",
+        drawn.len()
+    );
+    assert_eq!((to_funnel, to_plain), (ROUNDS, ROUNDS));
+    assert!(drawn.iter().copied().eq(0..counter.load()));
+}
+
+/// Raises a flag when it goes, whatever the reason.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn c2_exact_whatever_the_policy_makes_of_this_machine() {
+    for threads in [2, 8] {
+        const EACH: u64 = 150_000;
+        let counter = Counter::new(0);
+        let drawn = tickets(&counter, threads, EACH, |_| ());
+        assert!(drawn.into_iter().eq(0..threads * EACH));
+        // How often depends on the machine: on two cores a funnel does not pay, and each trial ends as it began.
+        let switches = counter.switches();
+        println!(
+            "{threads} threads, {} operations exact: {switches:?}",
+            threads * EACH
+        );
+        assert!(switches.to_plain <= switches.to_funnel && switches.to_funnel <= switches.to_plain + 1);
+    }
+}
+
 #[test]
 fn c2_sum_of_signed_amounts_is_exact_in_a_funnel() {
     let counter = Counter::new(1 << 40);

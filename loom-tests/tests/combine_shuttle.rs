@@ -107,6 +107,61 @@ fn c2_counter_is_linearizable_across_switches() {
     });
 }
 
+/// Told that it is crowded, until a funnel has been in use for a while, then that it is not, then again that it is.
+mod told {
+    use flat_combine::Meter;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static QUESTIONS: AtomicU64 = AtomicU64::new(0);
+
+    fn crowded() -> bool {
+        // Relaxed: one execution at a time.
+        QUESTIONS.fetch_add(1, Ordering::Relaxed) % 8 < 5
+    }
+
+    pub const METER: Meter = Meter {
+        contended: |_| crowded(),
+        funnelled: |batches, _| if crowded() { 4 * batches } else { batches },
+        now_ns: || 0,
+    };
+}
+
+#[test]
+fn c2_counter_is_linearizable_while_the_policy_switches_by_itself() {
+    let switched = Arc::new(Mutex::new((0, 0)));
+    let seen = Arc::clone(&switched);
+    check("counter.linearizable_by_policy", 400, move || {
+        let counter = Arc::new(Counter::metered(0, told::METER));
+        let history = History::new(CountSpec(0));
+        let threads: Vec<_> = (0..3)
+            .map(|me| {
+                let (counter, history) = (Arc::clone(&counter), history.clone());
+                thread::spawn(move || {
+                    for at in 0..8 {
+                        let op = if at % 4 == 3 {
+                            Count::Load
+                        } else {
+                            Count::Add(at + 1)
+                        };
+                        history.record(me, op.clone(), || count(&counter, &op));
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        let switches = counter.switches();
+        let mut seen = seen.lock().unwrap();
+        *seen = (seen.0 + switches.to_funnel, seen.1 + switches.to_plain);
+        history.assert_linearizable();
+    });
+    let (to_funnel, to_plain) = *switched.lock().unwrap();
+    println!("by itself: plain to funnel {to_funnel} times, funnel to plain {to_plain} times");
+    assert!(
+        to_funnel > 100 && to_plain > 100,
+        "hardly switched: the test shows nothing"
+    );
+}
+
 #[test]
 fn c2_previous_values_form_a_permutation_of_any_number_of_threads() {
     for threads in 2..=8u64 {

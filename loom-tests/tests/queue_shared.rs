@@ -117,6 +117,51 @@ fn b11_room_behind_a_lagging_consumer_is_not_missed() {
     });
 }
 
+/// A push or a pop that fell behind, and finds the index moved on, sees what the threads that moved it did before.
+#[test]
+fn b11_an_operation_that_fell_behind_misses_neither_room_nor_value() {
+    check("mpmc.room_after_falling_behind", TWO, || {
+        let queue = Arc::new(Queue::new(4, Overrun::DropNewest));
+        queue.try_push(0).expect("room for four");
+        let theirs = Arc::clone(&queue);
+        let ahead = thread::spawn(move || {
+            theirs.try_push(1).expect("never more than three");
+            for _ in 0..2 {
+                theirs.try_pop().expect("two values at least");
+            }
+            for i in 2..4 {
+                theirs.try_push(i).expect("never more than three");
+            }
+        });
+        // The position that it looks at first may be filled already, and the next one, of the next lap, may have been.
+        let behind = thread::spawn(move || queue.try_push(9).expect("never more than three"));
+        ahead.join().unwrap();
+        behind.join().unwrap();
+    });
+}
+
+/// One or two values are queued all the time.
+#[test]
+fn a8_length_is_that_of_one_moment() {
+    check("mpmc.length", TWO, || {
+        let queue = Arc::new(Queue::new(4, Overrun::DropNewest));
+        queue.try_push(0).expect("room for four");
+        let theirs = Arc::clone(&queue);
+        let busy = thread::spawn(move || {
+            for i in 1..4 {
+                theirs.try_push(i).expect("room for four");
+                theirs.try_pop().expect("two values");
+            }
+        });
+        let watching = thread::spawn(move || {
+            let len = queue.len();
+            assert!((1..=2).contains(&len), "{len} were never queued");
+        });
+        busy.join().unwrap();
+        watching.join().unwrap();
+    });
+}
+
 #[test]
 fn a8_batches_publish_their_indices_as_single_values_do() {
     check("mpmc.room_beside_batch", TWO, || {

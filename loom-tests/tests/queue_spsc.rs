@@ -102,6 +102,29 @@ fn a10_slots_of_a_batch_are_not_displaced_while_it_is_borrowed() {
     batch("spsc.batch_drop_oldest", Overrun::DropOldest);
 }
 
+#[test]
+fn a8_length_is_that_of_one_moment_while_the_oldest_gives_way() {
+    check("spsc.length", TWO, || {
+        let (mut tx, rx) = spsc::channel(3, Overrun::DropOldest);
+        for i in 0..3 {
+            tx.try_push(i).unwrap();
+        }
+        let producer = thread::spawn(move || {
+            for i in 3..5 {
+                assert!(matches!(tx.push(i), Ok(Pushed::DroppedOldest(_))));
+            }
+            tx
+        });
+        let consumer = thread::spawn(move || {
+            let len = rx.len();
+            assert!((2..=3).contains(&len), "{len} were never queued");
+            rx
+        });
+        let _tx = producer.join().unwrap();
+        let _rx = consumer.join().unwrap();
+    });
+}
+
 fn pop_wakes() {
     let (mut tx, mut rx) = spsc::channel(1, Overrun::DropNewest);
     let producer = thread::spawn(move || tx.try_push(value(1)).is_ok());

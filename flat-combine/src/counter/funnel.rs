@@ -116,7 +116,8 @@ impl Report {
     const NONE: Self = Self { batches: 0, ops: 0 };
 }
 
-const REPORT_EVERY: u64 = 64;
+/// Batches to a report.
+const REPORT_EVERY: u64 = if MODEL { 2 } else { 64 };
 
 #[derive(Debug)]
 pub(super) struct Funnel {

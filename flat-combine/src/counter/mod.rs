@@ -16,7 +16,10 @@
 
 mod flag;
 mod funnel;
+mod meter;
 mod policy;
+
+pub use meter::Meter;
 
 use crate::made_once::MadeOnce;
 use crate::thread_number::thread_number;
@@ -24,8 +27,6 @@ use funnel::{Funnel, Report};
 use policy::{Policy, SAMPLE_EVERY};
 use std::cell::Cell;
 use std::fmt;
-use std::sync::OnceLock;
-use std::time::Instant;
 use sync_base::CachePadded;
 use sync_base::atomic::{AtomicU32, AtomicU64, Ordering};
 use sync_base::hint;
@@ -105,6 +106,7 @@ pub struct Counter {
 
 #[derive(Debug)]
 struct Adapting {
+    meter: Meter,
     policy: Mutex<Policy>,
     to_funnel: AtomicU64,
     to_plain: AtomicU64,
@@ -114,10 +116,24 @@ impl Counter {
     /// Makes a counter. Allocates nothing before the first funnel.
     #[cfg(not(loom))]
     pub const fn new(value: u64) -> Self {
+        Self::metered(value, Meter::MACHINE)
+    }
+
+    /// Makes a counter.
+    #[cfg(loom)]
+    pub fn new(value: u64) -> Self {
+        Self::metered(value, Meter::MACHINE)
+    }
+
+    /// Makes a counter that takes its measurements from `meter`: for tests that say when there is contention.
+    #[cfg(not(loom))]
+    #[doc(hidden)]
+    pub const fn metered(value: u64, meter: Meter) -> Self {
         Self {
             value: CachePadded::new(AtomicU64::new(value)),
             way: CachePadded::new(AtomicU32::new(0)),
             adapting: CachePadded::new(Adapting {
+                meter,
                 policy: Mutex::new(Policy::new()),
                 to_funnel: AtomicU64::new(0),
                 to_plain: AtomicU64::new(0),
@@ -126,13 +142,13 @@ impl Counter {
         }
     }
 
-    /// Makes a counter.
     #[cfg(loom)]
-    pub fn new(value: u64) -> Self {
+    fn metered(value: u64, meter: Meter) -> Self {
         Self {
             value: CachePadded::new(AtomicU64::new(value)),
             way: CachePadded::new(AtomicU32::new(0)),
             adapting: CachePadded::new(Adapting {
+                meter,
                 policy: Mutex::new(Policy::new()),
                 to_funnel: AtomicU64::new(0),
                 to_plain: AtomicU64::new(0),
@@ -290,11 +306,13 @@ impl Counter {
         let first = self.value.load(Ordering::Relaxed);
         (0..GLANCE_SPINS).for_each(|_| hint::spin_loop());
         // Relaxed: as above.
-        let contended = self.value.load(Ordering::Relaxed) != first;
+        let seen = self.value.load(Ordering::Relaxed) != first;
+        let meter = self.adapting.meter;
+        let contended = (meter.contended)(seen);
         let Ok(mut policy) = self.adapting.policy.try_lock() else {
             return;
         };
-        if policy.plain_sample(thread_number(), contended, now_ns) {
+        if policy.plain_sample(thread_number(), contended, meter.now_ns) {
             self.switch(true, 0);
         }
     }
@@ -302,13 +320,15 @@ impl Counter {
     #[cold]
     fn report(&self, report: Report) {
         // Relaxed: a hint.
-        if MODEL || self.way.load(Ordering::Relaxed) != FUNNEL {
+        if LOOM || self.way.load(Ordering::Relaxed) != FUNNEL {
             return;
         }
         let Ok(mut policy) = self.adapting.policy.try_lock() else {
             return;
         };
-        if policy.funnel_report(report.batches, report.ops, now_ns()) {
+        let meter = self.adapting.meter;
+        let ops = (meter.funnelled)(report.batches, report.ops);
+        if policy.funnel_report(report.batches, ops, (meter.now_ns)()) {
             policy.restart();
             self.switch(false, 0);
         }
@@ -327,8 +347,8 @@ impl Default for Counter {
     }
 }
 
-/// A model has no clock and decides by itself when to switch.
-const MODEL: bool = cfg!(any(loom, shuttle));
+/// Under loom there is no clock, and a model decides by itself when to switch.
+const LOOM: bool = cfg!(loom);
 /// Spins between the two glances of a sample: about as long as one contended addition.
 const GLANCE_SPINS: u32 = 4;
 /// Cores that share an aggregator.
@@ -342,7 +362,7 @@ sync_base::thread_local! {
 /// Whether this thread's next sample is due: one operation in `SAMPLE_EVERY`, over all counters.
 #[inline]
 fn sample_is_due() -> bool {
-    if MODEL {
+    if LOOM {
         return false;
     }
     COUNTDOWN.with(|left| match left.get() {
@@ -359,17 +379,11 @@ fn sample_is_due() -> bool {
 
 fn groups() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if MODEL {
+    if cfg!(any(loom, shuttle)) {
         1
     } else {
         (cores / CORES_TO_A_GROUP).clamp(1, GROUPS_MAX)
     }
-}
-
-/// Nanoseconds since the first call; for rates only.
-fn now_ns() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
 fn either(result: Result<u64, u64>) -> u64 {

@@ -5,14 +5,17 @@
 //! funnel in its first trial against the rate of the plain way just before. A trial that does not pay makes the
 //! next one twice as far off.
 
+/// Under shuttle everything is decided after a few operations, so that short histories switch both ways.
+const SHORT: bool = cfg!(all(shuttle, not(loom)));
+
 /// A thread samples once in so many operations.
-pub(super) const SAMPLE_EVERY: u32 = 2_048;
-const WINDOW: u32 = 16;
+pub(super) const SAMPLE_EVERY: u32 = if SHORT { 1 } else { 2_048 };
+const WINDOW: u32 = if SHORT { 3 } else { 16 };
 /// Contended samples of a window for which a trial is worth making.
-const CONTENDED: u32 = 12;
+const CONTENDED: u32 = WINDOW - WINDOW / 4;
 /// Threads in a window below which no funnel was ever seen to pay.
-const THREADS: u32 = 4;
-const TRIAL_OPS: u64 = 8_192;
+const THREADS: u32 = if SHORT { 2 } else { 4 };
+const TRIAL_OPS: u64 = if SHORT { 4 } else { 8_192 };
 /// What a funnel has to win to be kept, in percent of the plain rate.
 const WIN_PERCENT: f64 = 110.0;
 /// Operations to a batch below which contention is over.

@@ -18,6 +18,7 @@
 mod gate;
 pub mod mpmc;
 pub mod mpsc;
+mod observed;
 mod outcome;
 mod ring;
 pub mod spsc;

@@ -240,12 +240,12 @@ impl<T> Queue<T> {
         self.ring.is_closed()
     }
 
-    /// Values queued at some moment of the call.
+    /// Values queued at one moment of the call. Lock-free.
     pub fn len(&self) -> usize {
         self.ring.len()
     }
 
-    /// Whether nothing was queued at some moment of the call.
+    /// Whether nothing was queued at one moment of the call.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -5,6 +5,7 @@
 //! the receiver.
 
 use super::mpmc::Queue;
+use super::observed::observed;
 use super::{Closed, Drops, Overrun, PopError, PushError, Pushed};
 use crate::atomic::{AtomicUsize, Ordering};
 use crate::sync::Arc;
@@ -88,25 +89,7 @@ impl<T> Sender<T> {
         self.shared.queue.is_closed()
     }
 
-    /// Values queued at some moment of the call.
-    pub fn len(&self) -> usize {
-        self.shared.queue.len()
-    }
-
-    /// Whether nothing was queued at some moment of the call.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The most values ever queued at once.
-    pub fn capacity(&self) -> usize {
-        self.shared.queue.capacity()
-    }
-
-    /// What the overrun policy dropped so far.
-    pub fn drops(&self) -> Drops {
-        self.shared.queue.drops()
-    }
+    observed!(shared.queue);
 }
 
 impl<T> Clone for Sender<T> {
@@ -176,25 +159,7 @@ impl<T> Receiver<T> {
         self.shared.queue.is_closed()
     }
 
-    /// Values queued at some moment of the call.
-    pub fn len(&self) -> usize {
-        self.shared.queue.len()
-    }
-
-    /// Whether nothing was queued at some moment of the call.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The most values ever queued at once.
-    pub fn capacity(&self) -> usize {
-        self.shared.queue.capacity()
-    }
-
-    /// What the overrun policy dropped so far.
-    pub fn drops(&self) -> Drops {
-        self.shared.queue.drops()
-    }
+    observed!(shared.queue);
 }
 
 impl<T> Drop for Receiver<T> {

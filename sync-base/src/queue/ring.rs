@@ -400,13 +400,20 @@ impl<T> Ring<T> {
         self.tail.load(Ordering::Relaxed) & CLOSED != 0
     }
 
-    /// Values queued at some moment of the call.
+    /// Values queued at one moment of the call: between two loads that found `tail` in the same place. Lock-free.
     pub(super) fn len(&self) -> usize {
-        // Relaxed: a glance; nothing is read on the strength of it.
-        let head = self.head.load(Ordering::Relaxed);
-        // Relaxed: as above.
-        let tail = self.tail.load(Ordering::Relaxed) / 2;
-        tail.saturating_sub(head).min(self.slots.len())
+        // Acquire: pairs with the Release of whoever moved it; what that thread popped before is seen.
+        let mut tail = self.tail.load(Ordering::Acquire);
+        loop {
+            // Acquire: pairs with the Release of whoever moved it; the load below sees the push of what was popped.
+            let head = self.head.load(Ordering::Acquire);
+            // Acquire: as the first, which it replaces if it differs.
+            let again = self.tail.load(Ordering::Acquire);
+            if again == tail {
+                return (tail / 2).wrapping_sub(head);
+            }
+            tail = again;
+        }
     }
 }
 
