@@ -12,14 +12,10 @@ pub(crate) struct MadeOnce<T>(AtomicPtr<T>);
 unsafe impl<T: Send + Sync> Sync for MadeOnce<T> {}
 
 impl<T> MadeOnce<T> {
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Self(AtomicPtr::new(ptr::null_mut()))
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new() -> Self {
-        Self(AtomicPtr::new(ptr::null_mut()))
+    sync_base::const_fn! {
+        pub(crate) fn new() -> Self {
+            Self(AtomicPtr::new(ptr::null_mut()))
+        }
     }
 
     /// The value, if it was made. Wait-free.

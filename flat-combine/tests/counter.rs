@@ -77,12 +77,12 @@ mod told {
     use flat_combine::Meter;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    pub static CROWDED: AtomicBool = AtomicBool::new(false);
+    pub(super) static CROWDED: AtomicBool = AtomicBool::new(false);
     static NOW_NS: AtomicU64 = AtomicU64::new(0);
 
     /// Time passes with the samples of the plain way alone: a trial of the funnel always pays, as it would on a machine of
     /// many cores. Batches hold four while it is crowded, one after that.
-    pub const METER: Meter = Meter {
+    pub(super) const METER: Meter = Meter {
         contended: |_| {
             NOW_NS.fetch_add(1_000, Ordering::Relaxed);
             CROWDED.load(Ordering::Relaxed)

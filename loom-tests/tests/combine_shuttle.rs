@@ -119,7 +119,7 @@ mod told {
         QUESTIONS.fetch_add(1, Ordering::Relaxed) % 8 < 5
     }
 
-    pub const METER: Meter = Meter {
+    pub(super) const METER: Meter = Meter {
         contended: |_| crowded(),
         funnelled: |batches, _| if crowded() { 4 * batches } else { batches },
         now_ns: || 0,

@@ -112,19 +112,12 @@ pub struct Group<S: Stats> {
 }
 
 impl<S: Stats> Group<S> {
-    /// Makes a group with every statistic at zero.
-    #[cfg(not(any(loom, shuttle)))]
-    pub const fn new() -> Self {
-        Self {
-            lock: SeqLock::new(S::ZERO),
-        }
-    }
-
-    /// Makes a group with every statistic at zero.
-    #[cfg(any(loom, shuttle))]
-    pub fn new() -> Self {
-        Self {
-            lock: SeqLock::new(S::ZERO),
+    sync_base::const_fn! {
+        /// Makes a group with every statistic at zero.
+        pub fn new() -> Self {
+            Self {
+                lock: SeqLock::new(S::ZERO),
+            }
         }
     }
 

@@ -117,16 +117,11 @@ impl<T: Plain, const SLOTS: usize> Latch<T, SLOTS> {
         "one slot is current, one is written, and a lapped reader needs a third"
     );
 
-    /// Makes a latch around a value.
-    #[cfg(not(any(loom, shuttle)))]
-    pub const fn new(value: T) -> Self {
-        Self::with_version(value, 0)
-    }
-
-    /// Makes a latch around a value.
-    #[cfg(any(loom, shuttle))]
-    pub fn new(value: T) -> Self {
-        Self::with_version(value, 0)
+    sync_base::const_fn! {
+        /// Makes a latch around a value.
+        pub fn new(value: T) -> Self {
+            Self::with_version(value, 0)
+        }
     }
 
     /// Makes a latch whose count of writes starts at `version`: for tests of the wrap at 2^63 writes.

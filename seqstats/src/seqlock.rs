@@ -80,36 +80,22 @@ pub struct SeqLock<T: Plain> {
 }
 
 impl<T: Plain> SeqLock<T> {
-    /// Makes a lock around a value.
-    #[cfg(not(any(loom, shuttle)))]
-    pub const fn new(value: T) -> Self {
-        Self::with_sequence(value, 0)
-    }
-
-    /// Makes a lock around a value.
-    #[cfg(any(loom, shuttle))]
-    pub fn new(value: T) -> Self {
-        Self::with_sequence(value, 0)
-    }
-
-    /// Makes a lock whose count of writes starts at `writes`: for tests of the wrap at 2^63 writes.
-    #[cfg(not(any(loom, shuttle)))]
-    #[doc(hidden)]
-    pub const fn with_sequence(value: T, writes: u64) -> Self {
-        Self {
-            sequence: AtomicU64::new(writes.wrapping_mul(2)),
-            words: Words::new(value),
-            turn: Turn::new(),
+    sync_base::const_fn! {
+        /// Makes a lock around a value.
+        pub fn new(value: T) -> Self {
+            Self::with_sequence(value, 0)
         }
     }
 
-    #[cfg(any(loom, shuttle))]
-    #[doc(hidden)]
-    pub fn with_sequence(value: T, writes: u64) -> Self {
-        Self {
-            sequence: AtomicU64::new(writes.wrapping_mul(2)),
-            words: Words::new(value),
-            turn: Turn::new(),
+    sync_base::const_fn! {
+        /// Makes a lock whose count of writes starts at `writes`: for tests of the wrap at 2^63 writes.
+        #[doc(hidden)]
+        pub fn with_sequence(value: T, writes: u64) -> Self {
+            Self {
+                sequence: AtomicU64::new(writes.wrapping_mul(2)),
+                words: Words::new(value),
+                turn: Turn::new(),
+            }
         }
     }
 

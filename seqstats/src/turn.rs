@@ -39,21 +39,13 @@ pub struct Turn {
 }
 
 impl Turn {
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Self {
-            state: AtomicU32::new(FREE),
-            gate: Mutex::new(()),
-            bell: Condvar::new(),
-        }
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new() -> Self {
-        Self {
-            state: AtomicU32::new(FREE),
-            gate: Mutex::new(()),
-            bell: Condvar::new(),
+    sync_base::const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                state: AtomicU32::new(FREE),
+                gate: Mutex::new(()),
+                bell: Condvar::new(),
+            }
         }
     }
 

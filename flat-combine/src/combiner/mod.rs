@@ -29,28 +29,29 @@
 //! | `word` `HELD` -> 0 | Release | the Acquire in `try_hold` and `take_lot` |
 //! | `word` or `HELD` + bit | Release | the Acquire in `take_lot`: the slot |
 //! | `word` and `HELD` | Acquire | the Release in `publish`: the slots of the lot; in `try_release`: the value |
-//! //! | slot states | | see `slot` |
+//! | slot states | | see `slot` |
 
 mod job;
+mod lead;
+mod seat;
 mod slot;
+mod tally;
+
+pub use tally::Tally;
 
 use crate::made_once::MadeOnce;
 use crate::thread_number::thread_number;
-use job::{Op, Outcome, catch};
-use slot::{Answer, Slot};
+use job::Op;
+use lead::conclude;
+use seat::Slots;
+use slot::Answer;
 use std::fmt;
 use std::mem::ManuallyDrop;
-use std::panic;
 use sync_base::atomic::{AtomicU64, Ordering};
 use sync_base::cell::UnsafeCell;
-use sync_base::sync::{Mutex, MutexGuard, PoisonError};
 use sync_base::{Backoff, CachePadded, Step};
 
 const HELD: u64 = 1 << 63;
-/// Slots anyone may claim; one more is kept for whoever has the gate.
-const OPEN_SLOTS: usize = if cfg!(any(loom, shuttle)) { 1 } else { 30 };
-/// Operations of others that one leader runs before it hands over.
-const SERVE_LIMIT: u32 = if cfg!(any(loom, shuttle)) { 1 } else { 64 };
 
 /// When a [`Combiner`] publishes operations instead of waiting for the lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,14 +126,6 @@ struct Held<T> {
     owner: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Slots<T> {
-    /// The open ones, then the gated one.
-    all: Box<[Slot<T>]>,
-    /// Held by the thread that uses the gated slot: those that find no open one wait here.
-    gate: Mutex<()>,
-}
-
 type LotEnd<T> = fn(&mut T, u32);
 
 // SAFETY: C1: the value is reached by one thread at a time, so `T: Send` is what sharing needs; slots hold pointers to
@@ -141,49 +134,21 @@ unsafe impl<T: Send> Sync for Combiner<T> {}
 // SAFETY: as above; a combiner that can be moved has no operation pending.
 unsafe impl<T: Send> Send for Combiner<T> {}
 
-/// Frees the slot when the owner leaves, and the gate after it.
-struct Seat<'a, T> {
-    slot: &'a Slot<T>,
-    bit: u64,
-    _gate: Option<MutexGuard<'a, ()>>,
-}
-
-impl<T> Drop for Seat<'_, T> {
-    fn drop(&mut self) {
-        self.slot.free();
-    }
-}
-
 impl<T> Combiner<T> {
-    /// Wraps a value. Allocates nothing before the first contention.
-    #[cfg(not(loom))]
-    pub const fn new(value: T) -> Self {
-        Self {
-            word: CachePadded::new(AtomicU64::new(0)),
-            held: CachePadded::new(Held {
-                value: UnsafeCell::new(value),
-                tally: UnsafeCell::new(Tally::ZERO),
-                owner: AtomicU64::new(0),
-            }),
-            slots: MadeOnce::new(),
-            lot_end: None,
-            combining: Combining::Adaptive,
-        }
-    }
-
-    /// Wraps a value.
-    #[cfg(loom)]
-    pub fn new(value: T) -> Self {
-        Self {
-            word: CachePadded::new(AtomicU64::new(0)),
-            held: CachePadded::new(Held {
-                value: UnsafeCell::new(value),
-                tally: UnsafeCell::new(Tally::ZERO),
-                owner: AtomicU64::new(0),
-            }),
-            slots: MadeOnce::new(),
-            lot_end: None,
-            combining: Combining::Adaptive,
+    sync_base::const_fn! {
+        /// Wraps a value. Allocates nothing before the first contention.
+        pub fn new(value: T) -> Self {
+            Self {
+                word: CachePadded::new(AtomicU64::new(0)),
+                held: CachePadded::new(Held {
+                    value: UnsafeCell::new(value),
+                    tally: UnsafeCell::new(Tally::ZERO),
+                    owner: AtomicU64::new(0),
+                }),
+                slots: MadeOnce::new(),
+                lot_end: None,
+                combining: Combining::Adaptive,
+            }
         }
     }
 
@@ -263,39 +228,6 @@ impl<T: Send> Combiner<T> {
             .is_ok()
     }
 
-    /// Runs `f` as holder, then leads until it can let go.
-    #[inline]
-    fn lead_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        self.enter();
-        // SAFETY: C1: this thread holds.
-        let outcome = catch(|| self.held.value.with_mut(|value| f(unsafe { &mut *value })));
-        let end = if self.lot_end.is_some() {
-            self.lead(1, 0)
-        } else {
-            self.leave();
-            if self.try_release() {
-                Ok(())
-            } else {
-                self.lead(0, 0)
-            }
-        };
-        conclude(outcome, end)
-    }
-
-    /// C4: this thread's closures run from here on.
-    #[inline]
-    fn enter(&self) {
-        // Relaxed: only the thread whose number it is draws a conclusion from it, and that one wrote it.
-        self.held.owner.store(thread_number(), Ordering::Relaxed);
-    }
-
-    /// C4: no closure of this thread runs any more.
-    #[inline]
-    fn leave(&self) {
-        // Relaxed: as in `enter`.
-        self.held.owner.store(0, Ordering::Relaxed);
-    }
-
     #[cold]
     #[inline(never)]
     fn with_contended<R: Send>(&self, f: impl FnOnce(&mut T) -> R + Send) -> R {
@@ -344,203 +276,6 @@ impl<T: Send> Combiner<T> {
         // Release: pairs with the Acquire in `take_lot`; publishes the slot. Where this thread holds now, its own
         // `take_lot` acquires the value.
         self.word.fetch_or(HELD | bit, Ordering::Release) & HELD == 0
-    }
-
-    /// Leads after a hand-over: the own operation first, whose bit is no longer in the word.
-    fn lead_own(&self, own: &Slot<T>) -> Outcome<()> {
-        self.enter();
-        self.run(own);
-        self.lead(1, 0)
-    }
-
-    /// Runs what is pending until it can let go or hand over. `begun` operations of the first lot have run already;
-    /// `own` is the bit of this thread's slot, which needs no answer. Returns the first panic of `lot_end`.
-    fn lead(&self, mut begun: u32, own: u64) -> Outcome<()> {
-        let (mut served, mut end) = (0, Ok(()));
-        loop {
-            self.enter();
-            let lot = self.take_lot();
-            let ended = self.run_lot(lot, own, begun);
-            if end.is_ok() {
-                end = ended;
-            }
-            (begun, served) = (0, served + lot.count_ones());
-            self.leave();
-            if self.try_release() {
-                return end;
-            }
-            if served >= SERVE_LIMIT {
-                self.hand_over();
-                return end;
-            }
-        }
-    }
-
-    /// Clears the pending bits and returns them: those operations are this leader's to run.
-    fn take_lot(&self) -> u64 {
-        // Relaxed: a glance; a bit that it misses keeps `try_release` from succeeding.
-        if self.word.load(Ordering::Relaxed) == HELD {
-            return 0;
-        }
-        // Acquire: pairs with the Release in `publish`; the slots of the lot.
-        self.word.fetch_and(HELD, Ordering::Acquire) & !HELD
-    }
-
-    /// Runs the operations of a lot, ends it together with the `begun` that ran before, and answers all but `own`.
-    fn run_lot(&self, lot: u64, own: u64, begun: u32) -> Outcome<()> {
-        if lot != 0 {
-            self.tallied(|tally| {
-                tally.lots += 1;
-                tally.combined += u64::from(lot.count_ones());
-            });
-        }
-        for bit in bits(lot) {
-            let slot = self.slot(bit);
-            self.run(slot);
-            if self.lot_end.is_none() && bit != own {
-                self.finish(slot);
-            }
-        }
-        let (Some(lot_end), count @ 1..) = (self.lot_end, begun + lot.count_ones()) else {
-            return Ok(());
-        };
-        let end = catch(|| {
-            // SAFETY: C1: this thread holds.
-            self.held
-                .value
-                .with_mut(|value| lot_end(unsafe { &mut *value }, count))
-        });
-        bits(lot & !own).for_each(|bit| self.finish(self.slot(bit)));
-        end
-    }
-
-    fn run(&self, slot: &Slot<T>) {
-        let job = slot.job();
-        // SAFETY: C1: this thread holds. C3: the operation waits, and this thread alone has taken it.
-        self.held.value.with_mut(|value| unsafe { job.run(&mut *value) });
-    }
-
-    /// Makes one that waits the leader. Called by the holder when `try_release` has just failed.
-    #[cold]
-    fn hand_over(&self) {
-        let waiting = self.take_lot();
-        let next = bits(waiting)
-            .next()
-            .expect("C2: a word that cannot be released has a bit set");
-        if waiting != next {
-            // Relaxed: the others' Release in `publish` heads a sequence that this step continues.
-            self.word.fetch_or(waiting & !next, Ordering::Relaxed);
-        }
-        self.tallied(|tally| tally.hand_overs += 1);
-        if let Some(parked) = self.slot(next).answer(Answer::Lead) {
-            parked.unpark();
-        }
-    }
-
-    /// Tells the owner of a slot that its operation is over.
-    fn finish(&self, slot: &Slot<T>) {
-        if let Some(parked) = slot.answer(Answer::Done) {
-            self.tallied(|tally| tally.unparked += 1);
-            parked.unpark();
-        }
-    }
-
-    /// Runs `f` on the tally; the caller holds.
-    fn tallied<R>(&self, f: impl FnOnce(&mut Tally) -> R) -> R {
-        // SAFETY: C1, of the tally as of the value.
-        self.held.tally.with_mut(|tally| f(unsafe { &mut *tally }))
-    }
-
-    fn slot(&self, bit: u64) -> &Slot<T> {
-        let slots = self.slots.get().expect("a bit was set by the owner of a slot");
-        &slots.all[bit.trailing_zeros() as usize]
-    }
-}
-
-/// The set bits, lowest first.
-fn bits(mut word: u64) -> impl Iterator<Item = u64> {
-    std::iter::from_fn(move || {
-        let lowest = word & word.wrapping_neg();
-        word &= !lowest;
-        (lowest != 0).then_some(lowest)
-    })
-}
-
-/// The caller's own panic first, then one of the end of its lot, else the value.
-#[inline]
-fn conclude<R>(outcome: Outcome<R>, end: Outcome<()>) -> R {
-    match outcome.and_then(|value| end.map(|()| value)) {
-        Ok(value) => value,
-        Err(panic) => panic::resume_unwind(panic),
-    }
-}
-
-impl<T> Slots<T> {
-    fn new() -> Self {
-        Self {
-            all: (0..=OPEN_SLOTS).map(|_| Slot::new()).collect(),
-            gate: Mutex::new(()),
-        }
-    }
-
-    /// Claims a slot, this thread's usual one if it is free, the gated one if none is.
-    fn sit_down(&self) -> Seat<'_, T> {
-        #[cfg_attr(loom, expect(clippy::modulo_one, reason = "one slot under loom"))]
-        let home = thread_number() as usize % OPEN_SLOTS;
-        let open = (home..OPEN_SLOTS)
-            .chain(0..home)
-            .find(|&at| self.all[at].try_claim());
-        if let Some(at) = open {
-            return Seat {
-                slot: &self.all[at],
-                bit: 1 << at,
-                _gate: None,
-            };
-        }
-        // A panic while the gate is held unwinds through `with` after the slot was answered: nothing to repair.
-        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = &self.all[OPEN_SLOTS];
-        assert!(
-            last.try_claim(),
-            "the gated slot is free: its last owner freed it before the gate"
-        );
-        Seat {
-            slot: last,
-            bit: 1 << OPEN_SLOTS,
-            _gate: Some(gate),
-        }
-    }
-}
-
-/// What a [`Combiner`] did so far: see [`Combiner::tally`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tally {
-    /// Lots of published operations that leaders took.
-    pub lots: u64,
-    /// Operations in them.
-    pub combined: u64,
-    /// Times that a leader had served enough and another took over.
-    pub hand_overs: u64,
-    /// Answers that had to wake a parked thread.
-    pub unparked: u64,
-}
-
-impl Tally {
-    const ZERO: Self = Self {
-        lots: 0,
-        combined: 0,
-        hand_overs: 0,
-        unparked: 0,
-    };
-
-    /// Published operations to a lot; 0 where there was none.
-    pub fn mean_lot(&self) -> f64 {
-        if self.lots == 0 {
-            0.0
-        } else {
-            self.combined as f64 / self.lots as f64
-        }
     }
 }
 

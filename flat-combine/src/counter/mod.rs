@@ -113,47 +113,28 @@ struct Adapting {
 }
 
 impl Counter {
-    /// Makes a counter. Allocates nothing before the first funnel.
-    #[cfg(not(loom))]
-    pub const fn new(value: u64) -> Self {
-        Self::metered(value, Meter::MACHINE)
-    }
-
-    /// Makes a counter.
-    #[cfg(loom)]
-    pub fn new(value: u64) -> Self {
-        Self::metered(value, Meter::MACHINE)
-    }
-
-    /// Makes a counter that takes its measurements from `meter`: for tests that say when there is contention.
-    #[cfg(not(loom))]
-    #[doc(hidden)]
-    pub const fn metered(value: u64, meter: Meter) -> Self {
-        Self {
-            value: CachePadded::new(AtomicU64::new(value)),
-            way: CachePadded::new(AtomicU32::new(0)),
-            adapting: CachePadded::new(Adapting {
-                meter,
-                policy: Mutex::new(Policy::new()),
-                to_funnel: AtomicU64::new(0),
-                to_plain: AtomicU64::new(0),
-            }),
-            funnel: MadeOnce::new(),
+    sync_base::const_fn! {
+        /// Makes a counter. Allocates nothing before the first funnel.
+        pub fn new(value: u64) -> Self {
+            Self::metered(value, Meter::MACHINE)
         }
     }
 
-    #[cfg(loom)]
-    fn metered(value: u64, meter: Meter) -> Self {
-        Self {
-            value: CachePadded::new(AtomicU64::new(value)),
-            way: CachePadded::new(AtomicU32::new(0)),
-            adapting: CachePadded::new(Adapting {
-                meter,
-                policy: Mutex::new(Policy::new()),
-                to_funnel: AtomicU64::new(0),
-                to_plain: AtomicU64::new(0),
-            }),
-            funnel: MadeOnce::new(),
+    sync_base::const_fn! {
+        /// Makes a counter that takes its measurements from `meter`: for tests that say when there is contention.
+        #[doc(hidden)]
+        pub fn metered(value: u64, meter: Meter) -> Self {
+            Self {
+                value: CachePadded::new(AtomicU64::new(value)),
+                way: CachePadded::new(AtomicU32::new(0)),
+                adapting: CachePadded::new(Adapting {
+                    meter,
+                    policy: Mutex::new(Policy::new()),
+                    to_funnel: AtomicU64::new(0),
+                    to_plain: AtomicU64::new(0),
+                }),
+                funnel: MadeOnce::new(),
+            }
         }
     }
 

@@ -48,19 +48,12 @@ impl Ids {
 }
 
 impl Ledger {
-    #[cfg(not(loom))]
-    const fn new() -> Self {
-        Self {
-            blocks: Registry::new(),
-            ids: Mutex::new(Ids::new()),
-        }
-    }
-
-    #[cfg(loom)]
-    fn new() -> Self {
-        Self {
-            blocks: Registry::new(),
-            ids: Mutex::new(Ids::new()),
+    sync_base::const_fn! {
+        fn new() -> Self {
+            Self {
+                blocks: Registry::new(),
+                ids: Mutex::new(Ids::new()),
+            }
         }
     }
 

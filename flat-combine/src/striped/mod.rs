@@ -66,25 +66,15 @@ pub struct StripedCounter {
 }
 
 impl StripedCounter {
-    /// Makes a counter at zero. Allocates nothing before the first add.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self {
-            id: AtomicUsize::new(NO_ID),
-            origin: AtomicU64::new(0),
-            overflow: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-        }
-    }
-
-    /// Makes a counter at zero.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self {
-            id: AtomicUsize::new(NO_ID),
-            origin: AtomicU64::new(0),
-            overflow: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
+    sync_base::const_fn! {
+        /// Makes a counter at zero. Allocates nothing before the first add.
+        pub fn new() -> Self {
+            Self {
+                id: AtomicUsize::new(NO_ID),
+                origin: AtomicU64::new(0),
+                overflow: AtomicU64::new(0),
+                taken: AtomicU64::new(0),
+            }
         }
     }
 

@@ -80,3 +80,35 @@ macro_rules! global {
         $($crate::__macros::lazy_global! { $(#[$attr])* $(pub $(($($vis)+))?)? static ref $name: $t = $init; })*
     };
 }
+
+/// Writes a constructor once: a `const fn` in production, a plain one where a model runs, whose types have none.
+///
+/// ```
+/// use sync_base::atomic::AtomicU64;
+/// struct Hits(AtomicU64);
+/// impl Hits {
+///     sync_base::const_fn! {
+///         /// Counts from zero.
+///         pub fn new() -> Self {
+///             Self(AtomicU64::new(0))
+///         }
+///     }
+/// }
+/// static HITS: Hits = Hits::new();
+/// # let _ = &HITS.0;
+/// ```
+#[cfg(not(any(loom, shuttle)))]
+#[macro_export]
+macro_rules! const_fn {
+    ($(#[$attr:meta])* $vis:vis fn $($rest:tt)*) => {
+        $(#[$attr])* $vis const fn $($rest)*
+    };
+}
+/// Writes a constructor once: a `const fn` in production, a plain one here.
+#[cfg(any(loom, shuttle))]
+#[macro_export]
+macro_rules! const_fn {
+    ($(#[$attr:meta])* $vis:vis fn $($rest:tt)*) => {
+        $(#[$attr])* $vis fn $($rest)*
+    };
+}
