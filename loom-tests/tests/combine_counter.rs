@@ -25,6 +25,10 @@ const THREE: Bounds = Bounds {
 fn permutation(ops: &[u64], way: Way, also: impl Fn(&Counter) + Send + 'static) {
     let counter = Arc::new(Counter::new(0));
     counter.set_way(way);
+    permutation_of(counter, ops, also);
+}
+
+fn permutation_of(counter: Arc<Counter>, ops: &[u64], also: impl Fn(&Counter) + Send + 'static) {
     let threads: Vec<_> = ops
         .iter()
         .map(|&ops| {
@@ -183,6 +187,45 @@ fn a_batch_passes_on_what_its_other_members_did_before() {
             |counter| _ = counter.fetch_add(1),
             |counter| counter.fetch_add(10) % 10 == 1,
         );
+    });
+}
+
+/// What a member of a batch did before reaches whoever finds the batch in the counter and took no funnel.
+#[test]
+fn a_batch_passes_on_what_its_members_did_to_those_past_the_funnel() {
+    check("counter.batch_to_load", Bounds { quick: 2, ..THREE }, || {
+        let shared = Arc::new(Shared(Counter::new(0), UnsafeCell::new(0)));
+        shared.0.set_way(Way::Funnel);
+        // Made here, lest making it orders the threads.
+        shared.0.fetch_add(0);
+        let theirs = Arc::clone(&shared);
+        let leader = thread::spawn(move || theirs.0.fetch_add(1));
+        let theirs = Arc::clone(&shared);
+        let member = thread::spawn(move || {
+            // SAFETY: the reader keeps away until the ten are in the counter.
+            theirs.1.with_mut(|n| unsafe { *n = 5 });
+            theirs.0.fetch_add(10);
+        });
+        let reader = thread::spawn(move || {
+            if shared.0.load() >= 10 {
+                // SAFETY: the member's ten are in the counter, so it is done.
+                assert_eq!(shared.1.with(|n| unsafe { *n }), 5);
+            }
+        });
+        leader.join().unwrap();
+        member.join().unwrap();
+        reader.join().unwrap();
+    });
+}
+
+/// The first batch of three; then one of one; then one of two, in the slot of the first.
+#[test]
+fn a_slot_opens_again_only_when_every_member_has_read_its_result() {
+    check("counter.slot_reused", Bounds { quick: 2, ..THREE }, || {
+        let counter = Arc::new(Counter::new(0));
+        counter.set_way(Way::Funnel);
+        counter.fetch_add(0); // the funnel is made before they start
+        permutation_of(counter, &[3, 1, 2], |_| ());
     });
 }
 

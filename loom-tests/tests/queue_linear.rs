@@ -189,10 +189,11 @@ fn run(spec: Spec, threads: Vec<(End, Vec<Op>)>) {
                     }
                     history.answered(me, ret);
                 }
+                end // dropped when all are done: an end that goes closes its queue
             })
         })
         .collect();
-    running.into_iter().for_each(|t| t.join().unwrap());
+    let _ends: Vec<End> = running.into_iter().map(|t| t.join().unwrap()).collect();
     history.assert_linearizable();
 }
 
@@ -255,7 +256,7 @@ fn b11_mpmc_is_linearizable_with_three_to_five_threads() {
     for overrun in POLICIES {
         for (threads, ops, capacity) in [(3, 6, 1), (3, 6, 2), (4, 4, 2), (5, 3, 1), (5, 3, 4)] {
             let name = format!("mpmc.linearizable_{overrun:?}_{threads}_threads_{capacity}_slots");
-            check(&name, 300, move || {
+            check(&name, 150, move || {
                 let mut dice = Dice::of_this_execution();
                 let queue = Arc::new(mpmc::Queue::after_laps(capacity, overrun, 3));
                 let threads = (0..threads)
@@ -291,7 +292,7 @@ fn b11_mpsc_is_linearizable_with_three_to_five_threads() {
                 "mpsc.linearizable_{overrun:?}_{}_threads_{capacity}_slots",
                 senders + 1
             );
-            check(&name, 300, move || {
+            check(&name, 150, move || {
                 let mut dice = Dice::of_this_execution();
                 let (tx, mut rx) = mpsc::channel(capacity, overrun);
                 let mut threads: Vec<(End, Vec<Op>)> = (0..senders)
@@ -336,7 +337,7 @@ fn b11_spsc_is_linearizable_however_many_threads_pass_its_ends_on() {
                 "spsc.linearizable_{overrun:?}_{}_threads_{capacity}_slots",
                 pushing + popping
             );
-            check(&name, 300, move || {
+            check(&name, 150, move || {
                 let mut dice = Dice::of_this_execution();
                 let (tx, rx) = spsc::channel(capacity, overrun);
                 let (tx, rx) = (Arc::new(Mutex::new(Some(tx))), Arc::new(Mutex::new(rx)));
@@ -376,7 +377,7 @@ fn b11_spsc_is_linearizable_however_many_threads_pass_its_ends_on() {
 fn a8_pushes_and_pops_that_wait_are_linearizable() {
     for (producers, consumers, each, capacity) in [(2, 1, 3, 1), (2, 2, 3, 2), (3, 2, 2, 1)] {
         let name = format!("mpmc.linearizable_Block_{}_threads", producers + consumers);
-        check(&name, 300, move || {
+        check(&name, 150, move || {
             let queue = Arc::new(mpmc::Queue::new(capacity, Overrun::Block));
             let end = || -> End {
                 let queue = Arc::clone(&queue);

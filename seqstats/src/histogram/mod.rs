@@ -65,7 +65,7 @@ pub struct Histogram<const BUCKETS: usize = FULL_RANGE> {
 
 impl<const BUCKETS: usize> Histogram<BUCKETS> {
     /// Makes an empty histogram.
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     pub const fn new() -> Self {
         const { assert!(BUCKETS > 0 && BUCKETS <= FULL_RANGE, "1 to FULL_RANGE buckets") };
         Self {
@@ -76,7 +76,7 @@ impl<const BUCKETS: usize> Histogram<BUCKETS> {
     }
 
     /// Makes an empty histogram.
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     pub fn new() -> Self {
         const { assert!(BUCKETS > 0 && BUCKETS <= FULL_RANGE, "1 to FULL_RANGE buckets") };
         Self {
