@@ -39,9 +39,10 @@
 //!
 //! # What was checked
 //! Every protocol runs as shipped under loom (up to three threads beside the main one, each model's bounds are printed
-//! with its result) and under shuttle, where whole histories are tested for linearizability. Not modelled: when
-//! the counter decides to switch, since that depends on clocks (it is a pure function with tests of its own, and no
-//! decision can make a result wrong), and the standard library's mutex and condition variable, which are trusted.
+//! with its result) and under shuttle, where whole histories are tested for linearizability, those too in which the
+//! counter decides by itself to switch, on measurements that the test makes up. Not modelled: what a clock and two cores
+//! really measure (no decision can make a result wrong), and the standard library's mutex and condition variable, which
+//! are trusted.
 
 mod cell;
 mod combiner;

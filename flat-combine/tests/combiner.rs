@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ThreadId};
 
 const BOTH: [Combining; 2] = [Combining::Adaptive, Combining::Always];
 
@@ -141,21 +141,63 @@ fn c2_no_operation_is_stranded_behind_a_slow_leader() {
 
 #[test]
 fn c2_a_long_served_leader_hands_over() {
-    // Operations slow enough that whoever was answered is back before the lot is over: the leader never runs dry.
-    let slow = |n: &mut u64| {
-        thread::sleep(std::time::Duration::from_micros(300));
-        *n += 1;
+    /// 64 operations of others, and the lot of 31 that may bring it there.
+    const SERVED: u32 = 64 + 31;
+    /// Who ran the last operation, and how many of others it has run since one of its own.
+    struct Row {
+        ops: u64,
+        leader: Option<ThreadId>,
+        others: u32,
+        most: u32,
+    }
+    const OPS: usize = 1_000;
+    let (begun, asking) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    // An operation that waits until others ask as well: the leader does not run dry.
+    let patient = |caller: ThreadId| {
+        let asking = &asking;
+        move |row: &mut Row| {
+            let crowded = |_: &u32| {
+                thread::yield_now();
+                asking.load(Ordering::Acquire) >= 4
+            };
+            (0..200).find(crowded);
+            row.ops += 1;
+            let leader = Some(thread::current().id());
+            if leader != row.leader || leader == Some(caller) {
+                (row.leader, row.others) = (leader, 0);
+            }
+            row.others += u32::from(leader != Some(caller));
+            row.most = row.most.max(row.others);
+        }
     };
-    let sum = Combiner::new(0u64).combining(Combining::Always);
+    let row = Row {
+        ops: 0,
+        leader: None,
+        others: 0,
+        most: 0,
+    };
+    let served = Combiner::new(row).combining(Combining::Always);
     thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..60).for_each(|_| sum.with(slow)));
+            scope.spawn(|| {
+                while begun.fetch_add(1, Ordering::Relaxed) < OPS {
+                    asking.fetch_add(1, Ordering::AcqRel);
+                    served.with(patient(thread::current().id()));
+                    asking.fetch_sub(1, Ordering::AcqRel);
+                }
+            });
         }
     });
-    let tally = sum.tally();
-    println!("{tally:?}, mean lot {:.2}", tally.mean_lot());
+    let tally = served.tally();
+    let row = served.into_inner();
+    println!(
+        "{tally:?}, mean lot {:.2}, at most {} in a row for others",
+        tally.mean_lot(),
+        row.most
+    );
     assert!(tally.hand_overs > 0, "a leader served without end");
-    assert_eq!(sum.into_inner(), 480);
+    assert!(row.most <= SERVED, "a leader served {} others", row.most);
+    assert_eq!(row.ops, OPS as u64);
 }
 
 #[test]

@@ -25,10 +25,6 @@ const THREE: Bounds = Bounds {
 fn permutation(ops: &[u64], way: Way, also: impl Fn(&Counter) + Send + 'static) {
     let counter = Arc::new(Counter::new(0));
     counter.set_way(way);
-    permutation_of(counter, ops, also);
-}
-
-fn permutation_of(counter: Arc<Counter>, ops: &[u64], also: impl Fn(&Counter) + Send + 'static) {
     let threads: Vec<_> = ops
         .iter()
         .map(|&ops| {
@@ -218,14 +214,38 @@ fn a_batch_passes_on_what_its_members_did_to_those_past_the_funnel() {
     });
 }
 
-/// The first batch of three; then one of one; then one of two, in the slot of the first.
+/// The first batch holds three; the next one; the next, in the slot of the first, two, neither of them the member that read
+/// its result first.
 #[test]
 fn a_slot_opens_again_only_when_every_member_has_read_its_result() {
     check("counter.slot_reused", Bounds { quick: 2, ..THREE }, || {
         let counter = Arc::new(Counter::new(0));
         counter.set_way(Way::Funnel);
         counter.fetch_add(0); // the funnel is made before they start
-        permutation_of(counter, &[3, 1, 2], |_| ());
+        let turn = Arc::new(AtomicU64::new(0));
+        let (theirs, over) = (Arc::clone(&counter), Arc::clone(&turn));
+        let leader = thread::spawn(move || {
+            theirs.fetch_add(1);
+            theirs.fetch_add(1);
+            // Relaxed: it saves the model preemptions, and must order nothing.
+            over.store(1, Ordering::Relaxed);
+            theirs.fetch_add(1);
+        });
+        let theirs = Arc::clone(&counter);
+        let first = thread::spawn(move || theirs.fetch_add(1));
+        let theirs = Arc::clone(&counter);
+        let last = thread::spawn(move || {
+            theirs.fetch_add(1);
+            // Relaxed: as above.
+            while turn.load(Ordering::Relaxed) == 0 {
+                thread::yield_now();
+            }
+            theirs.fetch_add(1);
+        });
+        leader.join().unwrap();
+        first.join().unwrap();
+        last.join().unwrap();
+        assert_eq!(counter.load(), 6);
     });
 }
 

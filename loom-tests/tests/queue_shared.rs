@@ -160,6 +160,40 @@ fn a8_length_is_that_of_one_moment() {
         busy.join().unwrap();
         watching.join().unwrap();
     });
+    check("mpmc.length_displaced", TWO, || {
+        let queue = Arc::new(Queue::new(2, Overrun::DropOldest));
+        (0..2).for_each(|i| queue.try_push(i).expect("room for two"));
+        let theirs = Arc::clone(&queue);
+        let busy = thread::spawn(move || {
+            for i in 2..4 {
+                assert!(matches!(theirs.push(i), Ok(Pushed::DroppedOldest(_))));
+            }
+        });
+        let watching = thread::spawn(move || {
+            let len = queue.len();
+            assert!((1..=2).contains(&len), "{len} were never queued");
+        });
+        busy.join().unwrap();
+        watching.join().unwrap();
+    });
+    check("mpsc.length", TWO, || {
+        let (tx, mut rx) = mpsc::channel(4, Overrun::DropNewest);
+        tx.try_push(0).expect("room for four");
+        let theirs = tx.clone();
+        let busy = thread::spawn(move || {
+            for i in 1..4 {
+                theirs.try_push(i).expect("room for four");
+                rx.try_pop().expect("two values");
+            }
+            rx
+        });
+        let watching = thread::spawn(move || {
+            let len = tx.len();
+            assert!((1..=2).contains(&len), "{len} were never queued");
+        });
+        let _rx = busy.join().unwrap();
+        watching.join().unwrap();
+    });
 }
 
 #[test]
@@ -415,7 +449,7 @@ fn a8_mpsc_ends_after_the_last_push_of_the_last_sender() {
 }
 
 #[test]
-fn a8_mpsc_lone_consumer_needs_no_exchange() {
+fn a8_mpsc_delivers_in_order_over_laps() {
     check("mpsc.laps", TWO, || {
         let (tx, mut rx) = mpsc::channel(1, Overrun::DropNewest);
         let sender = thread::spawn(move || (1..=3).filter(|i| tx.try_push(value(*i)).is_ok()).count());

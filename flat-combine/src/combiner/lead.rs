@@ -2,7 +2,7 @@
 
 use super::job::{Outcome, catch};
 use super::slot::{Answer, Slot};
-use super::{Combiner, HELD, Tally};
+use super::{Combiner, HASTY, HELD, PATIENT, Tally};
 use crate::thread_number::thread_number;
 use std::panic;
 use sync_base::atomic::Ordering;
@@ -91,6 +91,7 @@ impl<T: Send> Combiner<T> {
                 tally.lots += 1;
                 tally.combined += u64::from(lot.count_ones());
             });
+            self.learn(lot.count_ones());
         }
         for bit in bits(lot) {
             let slot = self.slot(bit);
@@ -110,6 +111,16 @@ impl<T: Send> Combiner<T> {
         });
         bits(lot & !own).for_each(|bit| self.finish(self.slot(bit)));
         end
+    }
+
+    /// Says how long to wait for the lock from here on, by how many waited together.
+    fn learn(&self, waiting: u32) {
+        let patience = if waiting > 1 { HASTY } else { PATIENT };
+        // Relaxed: a hint; written only if it changes, since every waiter reads its cache line.
+        if self.patience.load(Ordering::Relaxed) != patience {
+            // Relaxed: as above.
+            self.patience.store(patience, Ordering::Relaxed);
+        }
     }
 
     fn run(&self, slot: &Slot<T>) {

@@ -47,11 +47,18 @@ use seat::Slots;
 use slot::Answer;
 use std::fmt;
 use std::mem::ManuallyDrop;
-use sync_base::atomic::{AtomicU64, Ordering};
+use sync_base::atomic::{AtomicU32, AtomicU64, Ordering};
 use sync_base::cell::UnsafeCell;
-use sync_base::{Backoff, CachePadded, Step};
+use sync_base::{CachePadded, hint};
 
 const HELD: u64 = 1 << 63;
+
+const MODEL: bool = cfg!(any(loom, shuttle));
+/// Rounds of waiting, the last of 32 pauses, where lots hold several operations: combining saves hand-overs.
+const HASTY: u32 = 6;
+/// Rounds, the last of 512 pauses, where each lot holds one: whoever waits leaves the lock and its cache line to a thread
+/// that is at it, which costs less than any hand-over (`comb.heap`).
+const PATIENT: u32 = 10;
 
 /// When a [`Combiner`] publishes operations instead of waiting for the lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +122,8 @@ pub struct Combiner<T> {
     slots: MadeOnce<Slots<T>>,
     lot_end: Option<LotEnd<T>>,
     combining: Combining,
+    /// Rounds of waiting for the lock before an operation is published: a hint, set by leaders.
+    patience: AtomicU32,
 }
 
 /// What the holder alone writes.
@@ -148,6 +157,7 @@ impl<T> Combiner<T> {
                 slots: MadeOnce::new(),
                 lot_end: None,
                 combining: Combining::Adaptive,
+                patience: AtomicU32::new(HASTY),
             }
         }
     }
@@ -259,16 +269,17 @@ impl<T: Send> Combiner<T> {
         conclude(unsafe { op.read() }.outcome(), end)
     }
 
-    /// Tries for a moment to get the lock as a lock.
+    /// Tries for a while to get the lock as a lock, with glances ever further apart: for as long as the last lots of published
+    /// operations say that combining would not pay.
     fn hold_soon(&self) -> bool {
-        let mut backoff = Backoff::new();
-        while let Step::Spun = backoff.step() {
+        // Relaxed: a hint.
+        let rounds = self.patience.load(Ordering::Relaxed);
+        // A model goes straight on, which spinning would hide from it.
+        (0..if MODEL { 0 } else { rounds }).any(|round| {
+            (0..1u32 << round).for_each(|_| hint::spin_loop());
             // Relaxed: a glance before the compare-exchange.
-            if self.word.load(Ordering::Relaxed) == 0 && self.try_hold() {
-                return true;
-            }
-        }
-        false
+            self.word.load(Ordering::Relaxed) == 0 && self.try_hold()
+        })
     }
 
     /// Sets a slot's bit; true if nobody held, so that this thread does now.

@@ -168,7 +168,6 @@ impl Aggregator {
     fn add(&self, counter: &AtomicU64, amount: i64, report: impl FnOnce(Report)) -> u64 {
         // AcqRel: pairs with the swap in `lead`: the leader sees what was done before this operation, and this one sees
         // the slot as the leader before opened it.
-        // weaken-ok(AcqRel->Acquire): one member to another by way of the leader: not reached with two preemptions.
         let joined = Word(self.word.fetch_add(Word::join(amount), Ordering::AcqRel));
         if joined.count() == 0 {
             return self.lead(counter, joined.slot(), report);
@@ -182,8 +181,6 @@ impl Aggregator {
         // SAFETY: `ready` published it, and the slot is not reused before this thread has counted itself out.
         let base = batch.base.with(|base| unsafe { *base });
         // AcqRel: pairs with itself; the last one out comes after every other member's reads.
-        // weaken-ok(AcqRel->Acquire): shows when a batch of three and a later one share a slot: more than a model runs.
-        // weaken-ok(AcqRel->Release): as above.
         if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             batch.free.raise(&self.bed);
         }
@@ -204,7 +201,6 @@ impl Aggregator {
             .before
             .with_mut(|before| unsafe { *before = Some(mine) });
         // AcqRel: pairs with the fetch_add in `add`; publishes the next slot, and takes in what the members did before.
-        // weaken-ok(AcqRel->Release): one member to another by way of the leader: not reached with two preemptions.
         let closed = Word(self.word.swap(Word::opening(next).0, Ordering::AcqRel));
         // AcqRel: pairs with every addition to the counter, direct or by another leader.
         let base = counter.fetch_add(closed.sum(), Ordering::AcqRel);

@@ -25,7 +25,6 @@ use crate::made_once::MadeOnce;
 use crate::thread_number::thread_number;
 use funnel::{Funnel, Report};
 use policy::{Policy, SAMPLE_EVERY};
-use std::cell::Cell;
 use std::fmt;
 use sync_base::CachePadded;
 use sync_base::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -55,8 +54,12 @@ pub struct Switches {
     pub to_plain: u64,
 }
 
+// The bits of `way`: two flags, and above them the salt of `sample_is_due`.
 const FUNNEL: u32 = 1;
 const PINNED: u32 = 2;
+const SALT_AT: u32 = 2;
+/// What moves the salt on: far, since values that follow each other must not follow it.
+const NEXT_SALT: u32 = 0x9E37_79B4;
 
 /// Counts exactly: each addition returns the value that it found.
 ///
@@ -149,12 +152,13 @@ impl Counter {
     #[inline]
     pub fn fetch_add(&self, count: u64) -> u64 {
         // Relaxed: a hint; both ways give exact results and may be mixed.
-        if self.way.load(Ordering::Relaxed) & FUNNEL != 0 {
+        let way = self.way.load(Ordering::Relaxed);
+        if way & FUNNEL != 0 {
             return self.add_by_funnel(count);
         }
         // AcqRel: pairs with every other operation on the counter.
         let before = self.value.fetch_add(count, Ordering::AcqRel);
-        if sample_is_due() {
+        if sample_is_due(before, way) {
             self.sample();
         }
         before
@@ -280,7 +284,7 @@ impl Counter {
     #[inline(never)]
     fn sample(&self) {
         // Relaxed: a hint.
-        if self.way.load(Ordering::Relaxed) != 0 {
+        if self.way.fetch_add(NEXT_SALT, Ordering::Relaxed) & (FUNNEL | PINNED) != 0 {
             return;
         }
         // Relaxed: two glances at a number.
@@ -301,7 +305,7 @@ impl Counter {
     #[cold]
     fn report(&self, report: Report) {
         // Relaxed: a hint.
-        if LOOM || self.way.load(Ordering::Relaxed) != FUNNEL {
+        if LOOM || self.way.load(Ordering::Relaxed) & (FUNNEL | PINNED) != FUNNEL {
             return;
         }
         let Ok(mut policy) = self.adapting.policy.try_lock() else {
@@ -336,26 +340,14 @@ const GLANCE_SPINS: u32 = 4;
 const CORES_TO_A_GROUP: usize = 4;
 const GROUPS_MAX: usize = 8;
 
-sync_base::thread_local! {
-    static COUNTDOWN: Cell<u32> = const { Cell::new(SAMPLE_EVERY) };
-}
-
-/// Whether this thread's next sample is due: one operation in `SAMPLE_EVERY`, over all counters.
-#[inline]
-fn sample_is_due() -> bool {
-    if LOOM {
-        return false;
-    }
-    COUNTDOWN.with(|left| match left.get() {
-        0 => {
-            left.set(SAMPLE_EVERY);
-            true
-        }
-        more => {
-            left.set(more - 1);
-            false
-        }
-    })
+/// Whether an operation that found `before` is to sample: one in `SAMPLE_EVERY`, told by the value itself. A countdown would
+/// be a store an operation, and an atomic addition waits until the stores before it are done: half its cost again. The
+/// salt moves on at each sample, so that a counter which keeps coming back to a value is not sampled at every turn; one
+/// that moves among a few values alone is hardly ever sampled, and stays plain.
+#[inline(always)]
+fn sample_is_due(before: u64, way: u32) -> bool {
+    let mixed = (before ^ u64::from(way >> SALT_AT)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    !LOOM && (mixed >> 32) & (u64::from(SAMPLE_EVERY) - 1) == 0
 }
 
 fn groups() -> usize {

@@ -8,7 +8,7 @@
 /// Under shuttle everything is decided after a few operations, so that short histories switch both ways.
 const SHORT: bool = cfg!(all(shuttle, not(loom)));
 
-/// A thread samples once in so many operations.
+/// One operation in so many samples; a power of two.
 pub(super) const SAMPLE_EVERY: u32 = if SHORT { 1 } else { 2_048 };
 const WINDOW: u32 = if SHORT { 3 } else { 16 };
 /// Contended samples of a window for which a trial is worth making.

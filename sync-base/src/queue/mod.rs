@@ -3,7 +3,7 @@
 //! | module | producers | consumers | a push or pop costs |
 //! |---|---|---|---|
 //! | [`spsc`] | one | one | a store; no read-modify-write unless it drops the oldest |
-//! | [`mpsc`] | any | one | a compare-exchange to push, a store to pop |
+//! | [`mpsc`] | any | one | a compare-exchange each |
 //! | [`mpmc`] | any | any | a compare-exchange each |
 //!
 //! Every queue has a capacity, an [`Overrun`] policy, a count of what the policy dropped ([`Drops`]), batch forms of push

@@ -208,18 +208,6 @@ impl<T> Queue<T> {
         popped
     }
 
-    /// [`try_pop`](Self::try_pop) without a compare-exchange.
-    ///
-    /// # Safety
-    /// No other thread pops, and the policy is not `DropOldest`.
-    #[inline]
-    pub(super) unsafe fn try_pop_alone(&self) -> Result<T, PopError> {
-        // SAFETY: the caller's promise; only `DropOldest` displaces.
-        let value = unsafe { self.ring.try_pop_alone() }?;
-        self.wake_producers();
-        Ok(value)
-    }
-
     #[inline(always)]
     fn wake_producers(&self) {
         // Only a producer that blocks ever sleeps.

@@ -1,8 +1,8 @@
 //! A bounded queue between any number of producers and one consumer.
 //!
-//! It is the queue of [`mpmc`](super::mpmc) with a consumer that knows itself alone, so a pop does no compare-exchange
-//! (unless the policy is `DropOldest`: then producers take out too). The last sender to go closes the queue, and so does
-//! the receiver.
+//! It is the queue of [`mpmc`](super::mpmc) with ends: the last sender to go closes the queue, and so does the receiver.
+//! A lone consumer could pop by a store where several need a compare-exchange. That was built, and cost more (claim
+//! `queue.mpsc`): a consumer that is faster than its producers keeps catching up, and takes the line that they are writing.
 
 use super::mpmc::Queue;
 use super::observed::observed;
@@ -125,11 +125,7 @@ impl<T> Receiver<T> {
     /// `Empty` if nothing is queued, `Closed` if in addition every sender is gone.
     #[inline]
     pub fn try_pop(&mut self) -> Result<T, PopError> {
-        if self.shared.queue.overrun_policy() == Overrun::DropOldest {
-            return self.shared.queue.try_pop();
-        }
-        // SAFETY: there is one receiver and `&mut` makes this its only call; the policy was looked at.
-        unsafe { self.shared.queue.try_pop_alone() }
+        self.shared.queue.try_pop()
     }
 
     /// Pops the oldest value, waiting for one: spins a little, yields a little, then sleeps. `None` once every sender is

@@ -232,9 +232,8 @@ impl<T> Ring<T> {
         // SAFETY: R2: this thread moved `head` over the position of a filled slot.
         let oldest = unsafe { self.take(head) };
         // Only the owner of this slot can move `tail` beyond `position`; what can come between is a close.
-        // Release: pairs with the Acquire loads of `tail`. Relaxed on failure: its value is not used.
-        // weaken-ok(Release->Relaxed): in a full queue each pop was followed by the push into its slot, whose own Release
-        // this exchange carries on.
+        // Release: pairs with the Acquire loads of `tail`, the one in `len` above all, which must see the exchange of `head`.
+        // Relaxed on failure: its value is not used.
         let won = self.tail.compare_exchange(
             free(position),
             free(position) + 2,
@@ -260,24 +259,6 @@ impl<T> Ring<T> {
                 .compare_exchange_weak(head, head.wrapping_add(1), Ordering::Release, Ordering::Acquire)
         })?;
         // SAFETY: R2: this thread moved `head` over the position of a filled slot.
-        let value = unsafe { self.take(head) };
-        self.vacate(head);
-        Ok(value)
-    }
-
-    /// Pops the oldest value without a compare-exchange.
-    ///
-    /// # Safety
-    /// No other thread pops or displaces.
-    #[inline]
-    pub(super) unsafe fn try_pop_alone(&self) -> Result<T, PopError> {
-        let head = self.claim(|head| {
-            // Release: pairs with the Acquire loads of `head`; this is the only thread that moves it.
-            // weaken-ok(Release->Relaxed): beside a lone consumer nobody else loads `head` but for the position in it.
-            self.head.store(head.wrapping_add(1), Ordering::Release);
-            Ok(head)
-        })?;
-        // SAFETY: R2: this thread moved `head` over the position of a filled slot, and nobody else moves it.
         let value = unsafe { self.take(head) };
         self.vacate(head);
         Ok(value)
