@@ -252,28 +252,29 @@ impl<T> Ring<T> {
     /// Pops the oldest value; any number of threads may.
     #[inline]
     pub(super) fn try_pop(&self) -> Result<T, PopError> {
-        let head = self.claim(|head| {
-            // Release: pairs with the Acquire loads of the same index, which Acquire on failure is one of; the slot came
-            // with its stamp. Relaxed, where the failure's value is not used.
-            self.head
-                .compare_exchange_weak(head, head.wrapping_add(1), Ordering::Release, Ordering::Acquire)
-        })?;
+        let head = self.claim()?;
         // SAFETY: R2: this thread moved `head` over the position of a filled slot.
         let value = unsafe { self.take(head) };
         self.vacate(head);
         Ok(value)
     }
 
-    /// Finds the oldest position filled and moves `head` over it by `step`, which says what it found if it lost.
+    /// Finds the oldest position filled and moves `head` over it.
     #[inline(always)]
-    fn claim(&self, step: impl Fn(usize) -> Result<usize, usize>) -> Result<usize, PopError> {
+    fn claim(&self) -> Result<usize, PopError> {
         let mut backoff = Backoff::new();
         // Acquire: pairs with the Release of whoever moved it; what that thread pushed before is seen.
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             let ahead = self.ahead(head, holds(head));
             if ahead == 0 {
-                match step(head) {
+                // Release: pairs with the Acquire loads of the same index, which Acquire on failure is one of; the slot came
+                // with its stamp. Relaxed, where the failure's value is not used.
+                let next = head.wrapping_add(1);
+                let won = self
+                    .head
+                    .compare_exchange_weak(head, next, Ordering::Release, Ordering::Acquire);
+                match won {
                     Ok(_) => return Ok(head),
                     Err(now) => head = now,
                 }
