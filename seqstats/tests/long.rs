@@ -15,7 +15,7 @@ fn reads() -> u64 {
 }
 
 /// Copies of one value in a row after which the reader waits for another.
-const SAME: u64 = 500;
+const SAME: u64 = 5_000;
 const WAIT_ROUNDS: u64 = 1_000_000;
 
 /// Stops the writer, whatever becomes of the reader.
