@@ -340,14 +340,16 @@ const GLANCE_SPINS: u32 = 4;
 const CORES_TO_A_GROUP: usize = 4;
 const GROUPS_MAX: usize = 8;
 
-/// Whether an operation that found `before` is to sample: one in `SAMPLE_EVERY`, told by the value itself. A countdown would
-/// be a store an operation, and an atomic addition waits until the stores before it are done: half its cost again. The
-/// salt moves on at each sample, so that a counter which keeps coming back to a value is not sampled at every turn; one
-/// that moves among a few values alone is hardly ever sampled, and stays plain.
+/// Whether an operation that found `before` is to sample: about one in `SAMPLE_EVERY`, told by the value itself.
+///
+/// A countdown would be a store an operation, and an atomic addition waits until the stores before it are done: 3.2 ns more
+/// where it costs 4.4. The salt moves on at each sample, so that a counter which keeps coming back to a value is not sampled
+/// at every turn. One that moves among a few hundred values alone, or in steps of a large power of two, is hardly ever
+/// sampled, and stays plain.
 #[inline(always)]
 fn sample_is_due(before: u64, way: u32) -> bool {
-    let mixed = (before ^ u64::from(way >> SALT_AT)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    !LOOM && (mixed >> 32) & (u64::from(SAMPLE_EVERY) - 1) == 0
+    let folded = before ^ before >> 12 ^ u64::from(way >> SALT_AT);
+    !LOOM && folded & (u64::from(SAMPLE_EVERY) - 1) == 0
 }
 
 fn groups() -> usize {
