@@ -268,9 +268,9 @@ impl<T> Ring<T> {
         loop {
             let ahead = self.ahead(head, holds(head));
             if ahead == 0 {
-                // Release: pairs with the Acquire loads of the same index, which Acquire on failure is one of; the slot came
-                // with its stamp. Relaxed, where the failure's value is not used.
                 let next = head.wrapping_add(1);
+                // Release: pairs with the Acquire loads of the same index, which Acquire on failure is one of; the slot came
+                // with its stamp.
                 let won = self
                     .head
                     .compare_exchange_weak(head, next, Ordering::Release, Ordering::Acquire);
@@ -389,7 +389,7 @@ impl<T> Ring<T> {
         loop {
             // Acquire: pairs with the Release of whoever moved it; the load below sees the push of what was popped.
             let head = self.head.load(Ordering::Acquire);
-            // Acquire: as the first, which it replaces if it differs.
+            // Acquire: pairs with the Release of whoever moved it, as the first, which it replaces if it differs.
             let again = self.tail.load(Ordering::Acquire);
             if again == tail {
                 return (tail / 2).wrapping_sub(head);

@@ -145,7 +145,7 @@ impl<T> Shared<T> {
         loop {
             // Acquire: pairs with the Release in `Producer::publish`; the load below sees what was vacated before.
             let tail = self.tail.load(Ordering::Acquire);
-            // Acquire: as the first, which it replaces if it differs.
+            // Acquire: pairs with the Release in `Producer::vacate`, as the first, which it replaces if it differs.
             let again = self.taken().load(Ordering::Acquire);
             if again == taken {
                 return tail.wrapping_sub(taken);
