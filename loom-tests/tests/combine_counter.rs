@@ -220,7 +220,7 @@ fn a_batch_passes_on_what_its_members_did_to_those_past_the_funnel() {
 fn a_slot_opens_again_only_when_every_member_has_read_its_result() {
     let five = Bounds {
         threads: 5,
-        quick: 2,
+        quick: 1,
         deep: 2,
     };
     check("counter.slot_reused", five, || {

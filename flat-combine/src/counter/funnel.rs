@@ -181,6 +181,8 @@ impl Aggregator {
         // SAFETY: `ready` published it, and the slot is not reused before this thread has counted itself out.
         let base = batch.base.with(|base| unsafe { *base });
         // AcqRel: pairs with itself; the last one out comes after every other member's reads.
+        // weaken-ok(AcqRel->Acquire): as in the drop of an `Arc`; `counter.slot_reused` does not show it with two preemptions.
+        // weaken-ok(AcqRel->Release): as above.
         if batch.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             batch.free.raise(&self.bed);
         }
