@@ -47,6 +47,7 @@
 //! preemptions); histories are compared with a vector of options and, under shuttle, with a sequential table. Trusted and not
 //! checked: `membarrier(2)`, `dup3(2)`, crossbeam-epoch.
 
+mod ending;
 mod entry;
 mod error;
 mod flags;

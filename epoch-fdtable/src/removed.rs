@@ -4,10 +4,11 @@
 //! *Counted*: holds the reference that the slot held. *Dead*: that was the last one, and this `Removed` alone may free
 //! the body, a grace period later. `try_into_inner`, `into_inner_timeout` and `close` move counted -> dead; dropping retires.
 
+use crate::ending;
 use crate::entry::Body;
 use crate::reclaim::Reclaim;
 use crate::sever::Sever;
-use crate::shared::{Shared, bury, release};
+use crate::shared::{Shared, release};
 use std::fmt;
 use std::mem;
 use std::ops::Deref;
@@ -17,8 +18,11 @@ use std::time::Duration;
 /// What [`FdTable::remove`](crate::FdTable::remove) returns: the value, which readers that came earlier may still be
 /// looking at.
 ///
-/// Dropping it leaves the value to the next collection. To have the value back, ask for it; to end it *now*, as a real
-/// descriptor should, [`close`](Self::close) it.
+/// To have the value back, ask for it; to end it *now*, [`close`](Self::close) it. Dropping it leaves the value to the next
+/// collection, unless it is a real descriptor (`OwnedFd`, `File`, the sockets of the standard library, [`RegisteredFile`]):
+/// dropping that closes it, as promptly as `close` does.
+///
+/// [`RegisteredFile`]: crate::RegisteredFile
 #[must_use = "dropping it leaves the value to a later collection: take the value, close it, or drop it on purpose"]
 pub struct Removed<'t, T: Send + Sync + 'static, R: Reclaim> {
     body: NonNull<Body<T>>,
@@ -39,9 +43,11 @@ pub enum Closed {
     /// The value was dropped, on this thread.
     Now,
     /// A reader is in the middle of a section, so the storage (and for a real descriptor the number) follows when it
-    /// leaves; but the value was cut off from what it named: the file is closed, the peer has seen it.
+    /// has left, with the next close or insert of a real descriptor by any thread, or with the end of this thread's own
+    /// section; but the value was cut off from what it named: the file is closed, the peer has seen it.
     Severed,
-    /// A reader is in the middle of a section and this type cannot be cut off: dropped when the reader has left.
+    /// A reader is in the middle of a section and this type cannot be cut off: dropped when the reader has left, as for
+    /// [`Severed`](Self::Severed).
     Deferred,
     /// Another descriptor or a [`Shared`] still holds the value, which stays as it is.
     StillShared,
@@ -125,8 +131,11 @@ impl<'t, T: Send + Sync + 'static, R: Reclaim> Removed<'t, T, R> {
                 drop(value);
                 Closed::Now
             }
-            // Dropping what is left retires the storage.
-            Err(left) => end_under_readers(&*left),
+            Err(left) => {
+                let (body, reclaim) = (left.body, left.reclaim);
+                left.forget();
+                ending::end_under_readers(body, reclaim, T::sever)
+            }
         }
     }
 
@@ -153,15 +162,6 @@ impl<'t, T: Send + Sync + 'static, R: Reclaim> Removed<'t, T, R> {
     }
 }
 
-/// Cuts a value off from what it names, where its type can.
-pub(crate) fn end_under_readers<T: Sever>(value: &T) -> Closed {
-    if value.sever() {
-        Closed::Severed
-    } else {
-        Closed::Deferred
-    }
-}
-
 impl<T: Send + Sync + 'static, R: Reclaim> Deref for Removed<'_, T, R> {
     type Target = T;
     fn deref(&self) -> &T {
@@ -172,7 +172,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> Deref for Removed<'_, T, R> {
 impl<T: Send + Sync + 'static, R: Reclaim> Drop for Removed<'_, T, R> {
     fn drop(&mut self) {
         if self.dead.is_some() {
-            bury(self.body, self.reclaim);
+            ending::end(self.body, self.reclaim);
         } else {
             release(self.body, self.reclaim);
         }

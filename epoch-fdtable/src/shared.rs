@@ -1,17 +1,19 @@
 //! A counted handle to a value that is, or was, in a table.
 
-use crate::entry::{Body, free_body};
+use crate::ending;
+use crate::entry::Body;
 use crate::reclaim::Reclaim;
 use crate::removed::{Closed, Removed};
 use crate::sever::Sever;
 use std::fmt;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
 
 /// Keeps a value alive past its descriptor, as an open file description outlives `close` while somebody holds it.
 ///
-/// Cloning and dropping touch a shared count: on a hot path borrow through [`Pinned::get`](crate::Pinned::get) instead.
+/// Dropping the last handle of a value that no descriptor names leaves the value to the next collection; a real descriptor is
+/// closed by it, as by [`close`](Self::close). Cloning and dropping touch a shared count: on a hot path borrow through [`Pinned::get`](crate::Pinned::get) instead.
 pub struct Shared<T: Send + Sync + 'static, R: Reclaim> {
     body: NonNull<Body<T>>,
     reclaim: R,
@@ -89,16 +91,10 @@ impl<T: Send + Sync + fmt::Debug, R: Reclaim> fmt::Debug for Shared<T, R> {
     }
 }
 
-/// Gives up a reference that the caller holds; the last one retires the body.
-pub(crate) fn release<T, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R) {
+/// Gives up a reference that the caller holds; the last one ends the body.
+pub(crate) fn release<T: Send + Sync + 'static, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R) {
     // SAFETY: the caller's reference keeps the body until this very call.
     if unsafe { body.as_ref() }.release() {
-        bury(body, reclaim);
+        ending::end(body, reclaim);
     }
-}
-
-/// Retires a body that the caller moved to dead.
-pub(crate) fn bury<T, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R) {
-    // SAFETY: entry I1: the caller is the one that may free it; no slot names it, and `free_body` is for this type.
-    unsafe { reclaim.retire(body.as_ptr().cast(), mem::size_of::<Body<T>>(), free_body::<T>) };
 }

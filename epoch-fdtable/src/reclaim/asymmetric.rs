@@ -49,6 +49,14 @@ unsafe impl Backend for Asymmetric {
         unsafe { self.0.retire(node, bytes, free) };
     }
 
+    fn hurry(&self) {
+        self.0.hurry();
+    }
+
+    fn collect_soon(&self) {
+        self.0.collect_unless_held();
+    }
+
     fn grace(&self) -> Grace {
         self.0.grace()
     }

@@ -32,6 +32,14 @@ unsafe impl Backend for CrossbeamEpoch {
         unsafe { guard.defer_unchecked(move || free(node)) };
     }
 
+    fn hurry(&self) {
+        crossbeam_epoch::pin().flush();
+    }
+
+    fn collect_soon(&self) {
+        Backend::collect(self);
+    }
+
     fn grace(&self) -> Arc<AtomicBool> {
         let passed = Arc::new(AtomicBool::new(false));
         let mark = Arc::clone(&passed);

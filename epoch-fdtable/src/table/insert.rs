@@ -1,6 +1,7 @@
 //! Opening descriptors: a number is reserved, then a node is published under it.
 
 use super::FdTable;
+use crate::ending;
 use crate::entry::{Fresh, Link};
 use crate::key::Key;
 use crate::reclaim::Reclaim;
@@ -144,6 +145,9 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
         if self.is_shut() {
             return Err((fresh, FdError::Shut));
         }
+        if ending::is_descriptor::<T>() {
+            ending::tend(self.reclaim());
+        }
         match take(self, self.limit()) {
             Ok(number) => Ok(self.publish(number, fresh, flags)),
             Err(error) => Err((fresh, error)),
@@ -269,7 +273,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
 
 /// What [`FdTable::put`] and [`FdTable::dup2`] did.
 #[derive(Debug)]
-#[must_use = "a replaced value that is dropped here is left to a later collection: close it, or drop it on purpose"]
+#[must_use = "what was replaced is dropped with it: a real descriptor is closed, another value left to a later collection"]
 pub struct Placed<'t, T: Send + Sync + 'static, R: Reclaim> {
     /// The descriptor that is open now.
     pub handle: Handle,

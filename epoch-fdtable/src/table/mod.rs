@@ -39,16 +39,15 @@ pub use read::{Open, Pinned};
 pub use sweep::Swept;
 
 use crate::FdError;
-use crate::entry::{Alias, Body, Link, free_alias, free_body};
+use crate::ending;
+use crate::entry::{Alias, Body, Link, free_alias};
 use crate::numbers::Numbers;
 use crate::pages::{Page, Pages};
 use crate::reclaim::{Asymmetric, Reclaim};
-use crate::shared::bury;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
-use std::time::Duration;
 use sync_base::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The soft limit of [`FdTable::new`], that of most systems.
@@ -216,9 +215,22 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     }
 }
 
+/// A table's handle to its backend at its last use, with whether it is the table's own.
+struct LastUse<'t, R>(&'t mut ManuallyDrop<R>, bool);
+
+impl<R> Drop for LastUse<'_, R> {
+    fn drop(&mut self) {
+        if self.1 {
+            // SAFETY: our own handle, and its last use.
+            unsafe { ManuallyDrop::drop(self.0) };
+        }
+    }
+}
+
 impl<T: Send + Sync + 'static, R: Reclaim> Drop for FdTable<T, R> {
     /// Drops every value: before it returns unless some reader of this backend is inside a section (it may be looking
-    /// at the value through a duplicate in another table), and then as soon as that one has left.
+    /// at the value through a duplicate in another table), and then as soon as that one has left; a real descriptor is
+    /// severed meanwhile. A value whose drop panics keeps no other from its end.
     fn drop(&mut self) {
         let mut dead = Vec::new();
         for (first, page) in self.pages.present() {
@@ -235,19 +247,10 @@ impl<T: Send + Sync + 'static, R: Reclaim> Drop for FdTable<T, R> {
                 }
             }
         }
-        let alone = !dead.is_empty() && self.reclaim.wait(&self.reclaim.grace(), Duration::ZERO);
-        for body in dead {
-            if alone {
-                // SAFETY: entry I1: this call moved it to dead, and a grace period that began later is over.
-                unsafe { free_body::<T>(body.as_ptr().cast()) };
-            } else {
-                bury(body, self.reclaim());
-            }
-        }
-        if self.counted {
-            // SAFETY: our own handle, and its last use.
-            unsafe { ManuallyDrop::drop(&mut self.reclaim) };
-        }
+        let (reclaim, counted) = (&mut self.reclaim, self.counted);
+        // Given back also when a value's drop panics.
+        let handle = LastUse(reclaim, counted);
+        ending::end_all(dead, &**handle.0, ending::sever_known::<T>);
     }
 }
 

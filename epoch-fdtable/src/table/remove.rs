@@ -2,6 +2,7 @@
 
 use super::FdTable;
 use super::insert::EMPTY;
+use crate::ending;
 use crate::entry::Link;
 use crate::key::Key;
 use crate::reclaim::Reclaim;
@@ -69,6 +70,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     where
         T: Sever,
     {
+        ending::tend(self.reclaim());
         match self.take(key) {
             Some(removed) => Ok(removed.close()),
             None => Err(FdError::NotOpen { number: key.number() }),

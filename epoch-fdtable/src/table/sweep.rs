@@ -8,14 +8,13 @@
 
 use super::FdTable;
 use crate::Flags;
-use crate::entry::{Body, free_body};
+use crate::ending;
+use crate::entry::Body;
 use crate::reclaim::Reclaim;
-use crate::removed::{Closed, Removed, end_under_readers};
+use crate::removed::Removed;
 use crate::sever::Sever;
-use crate::shared::bury;
 use std::ops::{Bound, RangeBounds};
 use std::ptr::NonNull;
-use std::time::Duration;
 use sync_base::atomic::Ordering;
 use sync_base::heavy_barrier;
 
@@ -156,27 +155,13 @@ impl<T> Unlinked<T> {
     /// Ends them promptly, outside any section.
     pub(crate) fn end<R: Reclaim>(self, reclaim: &R) -> Swept
     where
-        T: Sever,
+        T: Sever + Send + Sync + 'static,
     {
-        let mut swept = Swept {
-            still_shared: self.still_shared,
-            ..Swept::default()
-        };
-        let alone = !self.dead.is_empty() && reclaim.wait(&reclaim.grace(), Duration::ZERO);
-        for body in self.dead {
-            if alone {
-                // SAFETY: entry I1: this thread moved it to dead, and a grace period that began later is over.
-                unsafe { free_body::<T>(body.as_ptr().cast()) };
-                swept.now += 1;
-                continue;
-            }
-            // SAFETY: entry I1: ours to free, and not freed yet.
-            match end_under_readers(unsafe { &(*body.as_ptr()).value }) {
-                Closed::Severed => swept.severed += 1,
-                _ => swept.deferred += 1,
-            }
-            bury(body, reclaim);
+        ending::tend(reclaim);
+        let still_shared = self.still_shared;
+        Swept {
+            still_shared,
+            ..ending::end_all(self.dead, reclaim, T::sever)
         }
-        swept
     }
 }

@@ -175,13 +175,19 @@ impl Core {
         if !self.is_due(waiting) {
             return;
         }
+        if !Self::need(record) {
+            Self::collect_own(record);
+        }
+    }
+
+    /// Has the guard that the calling thread is inside free what it can when it ends; `false` if there is none.
+    pub(super) fn need(record: &Record) -> bool {
         let word = record.word();
         if word.is_pinned() {
             // Release: pairs with the Acquire in `Core::scan`, as any store to a pinned state.
             record.state.store(word.0 | NEED, Ordering::Release);
-        } else {
-            Self::collect_own(record);
         }
+        word.is_pinned()
     }
 
     /// Takes in one object of a thread that can keep no record.

@@ -206,6 +206,29 @@ impl Domain {
         local::seal_own(self.core());
     }
 
+    /// Hands over what the calling thread has retired, as [`flush`](Domain::flush) does; and if the thread is inside a guard,
+    /// sees to it that the end of that guard frees what it can, however little waits. For garbage that holds something
+    /// scarcer than memory.
+    pub fn hurry(&self) {
+        self.flush();
+        if let Some(record) = local::find(self.core, self.slot) {
+            // SAFETY: `find` returns the calling thread's record.
+            Core::need(unsafe { &*record });
+        }
+    }
+
+    /// Frees all that can be freed now, as [`collect`](Domain::collect) does; returns at once, without a barrier, while the
+    /// reader that held back the last such attempt is still in the same section.
+    pub fn collect_unless_held(&self) -> usize {
+        self.core().collect_unless_held()
+    }
+
+    /// Says whether `bytes` more of garbage stay within the limit. One load; frees nothing and counts nothing.
+    #[inline]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.core().has_room(bytes)
+    }
+
     /// Whether two handles name the same domain.
     pub fn is_same(&self, other: &Self) -> bool {
         std::ptr::eq(self.core, other.core)

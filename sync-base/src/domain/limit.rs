@@ -90,10 +90,28 @@ impl Core {
         let Some((record, word)) = blocker else {
             return Ok(());
         };
+        self.remember_blocker(record, word);
+        Err(Blocker(record, word))
+    }
+
+    /// Sweeps, unless the reader that held back the last sweep holds back this one too: what was retired since then
+    /// waits for the same section.
+    pub(super) fn collect_unless_held(&self) -> usize {
+        if self.same_blocker().is_some() {
+            return 0;
+        }
+        super::local::seal_own(self);
+        let (freed, blocker) = self.sweep();
+        if let Some((record, word)) = blocker {
+            self.remember_blocker(record, word);
+        }
+        freed
+    }
+
+    fn remember_blocker(&self, record: *const Record, word: Word) {
         // Relaxed, both: a hint, checked against the record itself; records live as long as the core.
         self.blocker_word.store(word.0, Ordering::Relaxed);
         self.blocker.store(record.cast_mut(), Ordering::Relaxed);
-        Err(Blocker(record, word))
     }
 
     /// The reader that held back the last sweep, if it has not moved.

@@ -1,0 +1,163 @@
+//! The end of values whose last reference is gone: all for one grace, promptly where it matters.
+//!
+//! A real descriptor must not wait for a collection that may never come: its peer waits for the end, and its number is
+//! one of few. So its end is prompt however the last reference goes. What a reader holds back is counted in `WAITING`
+//! until it is freed, and while the count is not zero the next insert or close looks whether that reader has left.
+//!
+//! # Invariants
+//! - I1: a body counted in `WAITING` was retired with `free_counted`, which uncounts it. So the count falls to zero, and
+//!   with it the price of looking.
+//! - I2: a panic of one value's drop or `sever` comes out only after every other value of the call was ended.
+
+use crate::RegisteredFile;
+use crate::entry::{Body, free_body};
+use crate::reclaim::Reclaim;
+use crate::removed::Closed;
+use crate::sever::sever_descriptor;
+use crate::table::Swept;
+use std::any::{Any, TypeId};
+use std::fs::File;
+use std::mem;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
+// std: a hint that gives access to nothing; a model would count the steps, and its tests share the process.
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Bodies of this process that were closed and wait for a reader.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+macro_rules! descriptors {
+    ($($owner:ty),*) => {
+        /// Says whether the type owns one descriptor of the kernel. Known when it is compiled.
+        #[inline(always)]
+        pub(crate) fn is_descriptor<T: 'static>() -> bool {
+            let this = TypeId::of::<T>();
+            $(this == TypeId::of::<$owner>() ||)* false
+        }
+
+        fn descriptor(value: &dyn Any) -> Option<BorrowedFd<'_>> {
+            $(if let Some(owner) = value.downcast_ref::<$owner>() {
+                return Some(owner.as_fd());
+            })*
+            None
+        }
+    };
+}
+
+descriptors!(
+    OwnedFd,
+    File,
+    TcpListener,
+    TcpStream,
+    UdpSocket,
+    UnixDatagram,
+    UnixListener,
+    UnixStream,
+    RegisteredFile
+);
+
+/// Severs a value whose type is one of the kernel's descriptors.
+pub(crate) fn sever_known<T: 'static>(value: &T) -> bool {
+    descriptor(value).is_some_and(|fd| sever_descriptor(fd).is_ok())
+}
+
+/// Frees what was closed under a reader that has left since. One load if nothing waits.
+#[inline]
+pub(crate) fn tend<R: Reclaim>(reclaim: &R) {
+    // Relaxed: a hint; who misses a body leaves it to the next call.
+    if !cfg!(any(loom, shuttle)) && WAITING.load(Ordering::Relaxed) != 0 {
+        reclaim.collect_soon();
+    }
+}
+
+/// Ends bodies that the caller moved to dead: frees them if no section that is open now can hold one, else severs and
+/// retires them. The caller may free each (entry I1) and gives that right away.
+pub(crate) fn end_all<T: Send + Sync + 'static, R: Reclaim>(
+    dead: Vec<NonNull<Body<T>>>,
+    reclaim: &R,
+    sever: impl Fn(&T) -> bool,
+) -> Swept {
+    let mut swept = Swept::default();
+    if dead.is_empty() {
+        return swept;
+    }
+    let alone = reclaim.wait(&reclaim.grace(), Duration::ZERO);
+    let mut panic = None;
+    for body in dead {
+        // I2. Nothing of ours is half done when a drop or `sever` of the caller's panics.
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            if !alone {
+                return end_under_readers(body, reclaim, &sever);
+            }
+            // SAFETY: entry I1: the caller moved it to dead, and a grace period that began later is over.
+            unsafe { free_body::<T>(body.as_ptr().cast()) };
+            Closed::Now
+        }));
+        match ended {
+            Ok(Closed::Now) => swept.now += 1,
+            Ok(Closed::Severed) => swept.severed += 1,
+            Ok(_) => swept.deferred += 1,
+            Err(first) => panic = panic.or(Some(first)),
+        }
+    }
+    match panic {
+        Some(first) if !std::thread::panicking() => resume_unwind(first),
+        _ => swept,
+    }
+}
+
+/// Ends one dead body of the caller's: at once if it is a real descriptor, else with the next collection.
+pub(crate) fn end<T: Send + Sync + 'static, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R) {
+    if is_descriptor::<T>() {
+        end_all(vec![body], reclaim, sever_known::<T>);
+    } else {
+        bury(body, reclaim, free_body::<T>);
+    }
+}
+
+/// Cuts off a dead body of the caller's, where its type can, and retires it, to be freed as soon as its readers have left.
+pub(crate) fn end_under_readers<T: Send + Sync + 'static, R: Reclaim>(
+    body: NonNull<Body<T>>,
+    reclaim: &R,
+    sever: impl Fn(&T) -> bool,
+) -> Closed {
+    let _burial = Burial(body, reclaim);
+    // SAFETY: entry I1: ours to free, and not freed yet.
+    match sever(unsafe { &(*body.as_ptr()).value }) {
+        true => Closed::Severed,
+        false => Closed::Deferred,
+    }
+}
+
+/// Retires a dead body when dropped, also when its `sever` panics.
+struct Burial<'r, T: Send + Sync + 'static, R: Reclaim>(NonNull<Body<T>>, &'r R);
+
+impl<T: Send + Sync + 'static, R: Reclaim> Drop for Burial<'_, T, R> {
+    fn drop(&mut self) {
+        // Relaxed: a hint, as in `tend`.
+        WAITING.fetch_add(1, Ordering::Relaxed);
+        bury(self.0, self.1, free_counted::<T>);
+        self.1.hurry();
+    }
+}
+
+/// Retires a dead body of the caller's.
+fn bury<T, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R, free: unsafe fn(*mut ())) {
+    // SAFETY: entry I1: the caller is the one that may free it; no slot names it, and `free` is for this type.
+    unsafe { reclaim.retire(body.as_ptr().cast(), mem::size_of::<Body<T>>(), free) };
+}
+
+/// Frees a dead body that was counted as waiting.
+///
+/// # Safety
+/// As for [`free_body`].
+unsafe fn free_counted<T>(body: *mut ()) {
+    // Relaxed: a hint, as in `tend`.
+    WAITING.fetch_sub(1, Ordering::Relaxed);
+    // SAFETY: the caller's promise.
+    unsafe { free_body::<T>(body) };
+}
