@@ -122,3 +122,27 @@ fn a_grace_passes_when_the_readers_of_its_moment_have_left() {
 fn a_grace_of_another_domain_is_refused() {
     let _ = Domain::new().has_passed(Domain::new().grace());
 }
+
+#[test]
+fn collecting_beside_the_same_section_costs_no_barrier_and_resumes_when_it_ends() {
+    let (domain, drops) = (Domain::new(), Drops::default());
+    let (wake, thread) = sleeper(&domain, "asleep");
+    retire(&domain, &drops);
+    assert_eq!(domain.collect_unless_held(), 0);
+    let barriers = domain.stats().heavy_barriers;
+    for _ in 0..100 {
+        retire(&domain, &drops);
+        assert_eq!(domain.collect_unless_held(), 0);
+    }
+    assert_eq!(domain.stats().heavy_barriers, barriers);
+    wake.send(()).unwrap();
+    thread.join().unwrap();
+    assert_eq!((domain.collect_unless_held(), drops.count()), (101, 101));
+}
+
+#[test]
+fn room_is_what_is_left_below_the_limit() {
+    let domain = Domain::builder().garbage_limit(1000).build();
+    assert!(domain.has_room(1000) && !domain.has_room(1001));
+    assert_eq!(domain.stats().limit_refused, 0);
+}

@@ -142,3 +142,22 @@ fn stress_every_object_is_freed_once_and_none_while_it_is_read() {
     drop(unsafe { Box::from_raw(root.into_inner()) });
     assert_eq!(drops.count(), 2 * rounds + 1);
 }
+
+#[test]
+fn hurried_garbage_goes_with_the_guard_however_little_it_is() {
+    let (domain, drops) = (Domain::new(), Drops::default());
+    for hurried in [false, true] {
+        let guard = domain.pin();
+        retire(&domain, &drops);
+        if hurried {
+            domain.hurry();
+        }
+        drop(guard);
+        // The first waits for its batch to fill, and goes with the second.
+        assert_eq!(drops.count(), if hurried { 2 } else { 0 });
+    }
+    retire(&domain, &drops);
+    domain.hurry();
+    std::thread::scope(|s| s.spawn(|| domain.collect()).join()).unwrap();
+    assert_eq!(drops.count(), 3, "handed over, so any thread frees it");
+}
