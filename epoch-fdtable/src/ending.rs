@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-// std: a hint that gives access to nothing; a model would count the steps, and its tests share the process.
+// std: the count stands outside the models, whose tests share a process; it is a hint that gives access to nothing.
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
