@@ -68,6 +68,13 @@ impl Errno {
             if let Some(errno) = error.downcast_ref::<Self>() {
                 return Some(*errno);
             }
+            #[cfg(feature = "alloc")]
+            if let Some(number) = error
+                .downcast_ref::<crate::cause::Cause>()
+                .and_then(crate::cause::Cause::number)
+            {
+                return Some(number);
+            }
             #[cfg(feature = "std")]
             if let Some(number) = error
                 .downcast_ref::<std::io::Error>()

@@ -1,9 +1,9 @@
 //! Kind, error number, message in one cache line.
 
+#[cfg(feature = "alloc")]
+use crate::cause::Cause;
 use crate::message::{self, INLINE};
 use crate::raw::Line;
-#[cfg(feature = "alloc")]
-use crate::raw::Spill;
 use crate::{Errno, Kind};
 use core::error::Error;
 use core::fmt;
@@ -15,7 +15,8 @@ use core::fmt;
 /// and its text ends in `...[+N bytes]`, [`is_cut`](Self::is_cut) says so. Nothing is ever cut silently.
 ///
 /// `{}` prints kind and message, `{:#}` the chain of sources after it. `K` takes at most two bytes; a larger one does
-/// not compile. `Clone` shares the source and copies a message on the heap.
+/// not compile. `Clone` shares the source and copies a message on the heap,
+/// or cuts it where there is no memory for the copy.
 ///
 /// ```
 /// use inline_error::{Errno, InlineError, SyscallKind};
@@ -79,21 +80,46 @@ impl<K: Kind> InlineError<K> {
     #[inline]
     pub fn with_errno(mut self, number: Errno) -> Self {
         self.line.set_errno(number);
+        #[cfg(feature = "alloc")]
+        if let Some(cause) = self.line.spill().and_then(|spill| spill.source.as_ref()) {
+            let cause = cause.with_number(Some(number));
+            return self.with_cause(cause);
+        }
         self
     }
 
+    /// Records a number that no system gave, for the predicates and the way back to an `io::Error`.
+    #[cfg(feature = "std")]
+    pub(crate) fn with_stand_in(mut self, number: Errno) -> Self {
+        self.line.set_stand_in(number);
+        self
+    }
+
+    /// The number that stands in where none was recorded.
+    #[cfg(feature = "std")]
+    pub(crate) fn stand_in(&self) -> Option<Errno> {
+        self.line.stand_in()
+    }
+
+    /// The number that the predicates go by.
+    #[inline]
+    fn told(&self) -> Option<Errno> {
+        self.errno().or(self.line.stand_in())
+    }
+
     /// Records the error that caused this one, in place of an earlier one. Allocates.
+    ///
+    /// A recorded error number stays in the chain, before the cause.
     #[cfg(feature = "alloc")]
     pub fn with_source(self, cause: impl Into<alloc::boxed::Box<dyn Error + Send + Sync>>) -> Self {
-        self.with_shared_source(alloc::sync::Arc::from(cause.into()))
+        let cause = Cause::new(self.errno(), alloc::sync::Arc::from(cause.into()));
+        self.with_cause(cause)
     }
 
     #[cfg(feature = "alloc")]
-    fn with_shared_source(self, source: alloc::sync::Arc<dyn Error + Send + Sync>) -> Self {
-        let text = self.message().into();
-        let source = Some(source);
-        let line = Line::spilled(self.kind(), self.errno(), Spill { text, source });
-        Self { line }.cut_if(self.is_cut())
+    fn with_cause(self, cause: Cause) -> Self {
+        let line = Line::with_source(self.kind(), self.errno(), self.message(), cause);
+        Self { line }.marked_as(&self)
     }
 
     /// Puts `context` before the message, as in `context: message`; kind, error number, source stay.
@@ -106,27 +132,35 @@ impl<K: Kind> InlineError<K> {
     /// assert_eq!(error.message(), "swap-in: page 3");
     /// ```
     pub fn context(self, context: impl fmt::Display) -> Self {
-        let new = Self::build(self.kind(), self.errno(), |line| match self.message() {
-            "" => message::format_into(line, format_args!("{context}")),
-            message => message::format_into(line, format_args!("{context}: {message}")),
+        let new = Self::build(self.kind(), self.errno(), |line| {
+            message::prefix_into(line, context, self.message());
         });
-        let new = new.cut_if(self.is_cut());
+        let new = new.marked_as(&self);
         #[cfg(feature = "alloc")]
-        if let Some(Spill {
-            source: Some(source), ..
-        }) = self.line.spill()
-        {
-            return new.with_shared_source(source.clone());
+        if let Some(cause) = self.line.spill().and_then(|spill| spill.source.as_ref()) {
+            return new.with_cause(cause.clone());
         }
         new
     }
 
-    /// Keeps the record that the message was cut before, whatever was put around it since.
-    fn cut_if(mut self, was_cut: bool) -> Self {
-        if was_cut {
+    /// Keeps what was recorded before, whatever was put around the message since: that it was cut, that its number
+    /// stands in.
+    fn marked_as(mut self, before: &Self) -> Self {
+        if before.is_cut() {
             self.line.set_cut();
         }
+        if let Some(number) = before.line.stand_in() {
+            self.line.set_stand_in(number);
+        }
         self
+    }
+
+    /// The recorded cause.
+    pub(crate) fn cause(&self) -> Option<&(dyn Error + 'static)> {
+        #[cfg(feature = "alloc")]
+        return self.line.spill()?.source.as_ref().map(Cause::error);
+        #[cfg(not(feature = "alloc"))]
+        None
     }
 
     /// Returns the kind.
@@ -181,35 +215,35 @@ impl<K: Kind> InlineError<K> {
     #[inline]
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        self.errno() == Some(Errno::EINTR)
+        self.told() == Some(Errno::EINTR)
     }
 
     /// Says whether the operation would have blocked (`EAGAIN`).
     #[inline]
     #[must_use]
     pub fn is_would_block(&self) -> bool {
-        self.errno() == Some(Errno::EAGAIN)
+        self.told() == Some(Errno::EAGAIN)
     }
 
     /// Says whether the operation was cancelled (`ECANCELED`).
     #[inline]
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.errno() == Some(Errno::ECANCELED)
+        self.told() == Some(Errno::ECANCELED)
     }
 
     /// Says whether time ran out (`ETIMEDOUT`, `ETIME`).
     #[inline]
     #[must_use]
     pub fn is_timed_out(&self) -> bool {
-        matches!(self.errno(), Some(Errno::ETIMEDOUT | Errno::ETIME))
+        matches!(self.told(), Some(Errno::ETIMEDOUT | Errno::ETIME))
     }
 
     /// Says whether trying the same again may succeed; see [`Errno::is_retryable`].
     #[inline]
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        self.errno().is_some_and(Errno::is_retryable)
+        self.told().is_some_and(Errno::is_retryable)
     }
 }
 
@@ -235,23 +269,6 @@ impl<K: Kind> From<Errno> for InlineError<K> {
     }
 }
 
-impl<K: Kind> fmt::Display for InlineError<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.kind())?;
-        if !self.message().is_empty() {
-            write!(f, ": {}", self.message())?;
-        }
-        if f.alternate() {
-            let mut source = self.source();
-            while let Some(error) = source {
-                write!(f, ": {error}")?;
-                source = error.source();
-            }
-        }
-        Ok(())
-    }
-}
-
 impl<K: Kind> fmt::Debug for InlineError<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("InlineError");
@@ -261,26 +278,19 @@ impl<K: Kind> fmt::Debug for InlineError<K> {
         if let Some(errno) = self.errno() {
             debug.field("errno", &errno);
         }
-        #[cfg(feature = "alloc")]
-        if let Some(Spill {
-            source: Some(source), ..
-        }) = self.line.spill()
-        {
-            debug.field("source", source);
+        if let Some(cause) = self.cause() {
+            debug.field("source", &cause);
         }
         debug.finish()
     }
 }
 
 impl<K: Kind> Error for InlineError<K> {
-    /// The recorded cause; without one, the error number, itself an error.
+    /// The error number, itself an error; then the recorded cause, which comes first where it leads to the same number.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         #[cfg(feature = "alloc")]
-        if let Some(Spill {
-            source: Some(source), ..
-        }) = self.line.spill()
-        {
-            return Some(&**source);
+        if let Some(cause) = self.line.spill().and_then(|spill| spill.source.as_ref()) {
+            return Some(cause.link());
         }
         self.line.errno().as_ref().map(|errno| errno as &dyn Error)
     }

@@ -19,7 +19,19 @@ pub trait Kind: Copy + fmt::Debug + fmt::Display + Send + Sync + 'static {
 /// Declares an error kind: a one-byte `#[non_exhaustive]` enum, its texts, its predicates, its error numbers.
 ///
 /// Each line is `Variant, predicate = "text" => [error numbers];`. The first number stands for the kind in
-/// [`Kind::errno`]; a number in no list becomes the kind named after `else`.
+/// [`Kind::errno`]; a number in no list becomes the kind named after `else`. A number in two lists does not compile:
+///
+/// ```compile_fail,E0080
+/// inline_error::kinds! {
+///     /// Both claim the same number.
+///     pub enum Twice else Second {
+///         /// One.
+///         First, is_first = "first" => [EIO, ENOENT];
+///         /// The other.
+///         Second, is_second = "second" => [ENOENT];
+///     }
+/// }
+/// ```
 ///
 /// ```
 /// inline_error::kinds! {
@@ -78,6 +90,11 @@ macro_rules! kinds {
             )+
         }
 
+        const _: () = {
+            let numbers: &[&[i32]] = &[$(&[$($crate::Errno::$errno.number()),*]),+];
+            $crate::assert_apart(numbers);
+        };
+
         impl ::core::fmt::Display for $name {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.pad(self.text())
@@ -101,4 +118,34 @@ macro_rules! kinds {
             }
         }
     };
+}
+
+/// Checks that no error number stands twice. For [`kinds!`](crate::kinds) alone.
+#[doc(hidden)]
+pub const fn assert_apart(lists: &[&[i32]]) {
+    let mut list = 0;
+    while list < lists.len() {
+        let mut at = 0;
+        while at < lists[list].len() {
+            assert!(
+                count(lists, lists[list][at]) == 1,
+                "an error number stands in two lists of `kinds!`: leave it in one"
+            );
+            at += 1;
+        }
+        list += 1;
+    }
+}
+
+const fn count(lists: &[&[i32]], number: i32) -> usize {
+    let (mut found, mut list) = (0, 0);
+    while list < lists.len() {
+        let mut at = 0;
+        while at < lists[list].len() {
+            found += (lists[list][at] == number) as usize;
+            at += 1;
+        }
+        list += 1;
+    }
+    found
 }

@@ -13,8 +13,13 @@ mod raw;
 #[cfg(feature = "alloc")]
 #[forbid(unsafe_code)]
 mod boxed;
+#[cfg(feature = "alloc")]
+#[forbid(unsafe_code)]
+mod cause;
 #[forbid(unsafe_code)]
 mod context;
+#[forbid(unsafe_code)]
+mod display;
 #[forbid(unsafe_code)]
 mod errno;
 #[forbid(unsafe_code)]
@@ -40,5 +45,7 @@ pub use context::Context;
 pub use errno::Errno;
 pub use error::InlineError;
 pub use kind::Kind;
+#[doc(hidden)]
+pub use kind::assert_apart;
 pub use string::{Full, InlineString};
 pub use syscall::{SyscallError, SyscallKind};

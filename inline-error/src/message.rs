@@ -19,9 +19,41 @@ pub(crate) fn format_into<K: Copy>(line: &mut Line<K>, args: fmt::Arguments<'_>)
     let mut writer = Writer::new(line);
     if writer.write_fmt(args).is_err() {
         // The writer itself never fails, so a `Display` of the caller's did; what it wrote before is kept.
-        let _ = writer.write_str("[formatting failed]");
+        let _ = writer.write_str(FAILED);
     }
     writer.finish();
+}
+
+/// Formats `context`, a colon and `message` into `line`, whose message is empty. An empty part takes no colon; a context
+/// that fails to format costs nothing of the message.
+pub(crate) fn prefix_into<K: Copy>(line: &mut Line<K>, context: impl fmt::Display, message: &str) {
+    let mut writer = Writer::new(line);
+    if write!(writer, "{context}").is_err() {
+        let _ = writer.write_str(FAILED);
+    }
+    if !message.is_empty() {
+        if !writer.is_empty() {
+            let _ = writer.write_str(": ");
+        }
+        let _ = writer.write_str(message);
+    }
+    writer.finish();
+}
+
+/// What a message says where a `Display` of the caller's failed.
+const FAILED: &str = "[formatting failed]";
+
+/// What stands in place of a message for which there was no memory beside a source.
+#[cfg(feature = "alloc")]
+pub(crate) const LOST: &str = "...[message lost: out of memory]";
+
+/// Copies a text to the heap; `None` without memory.
+#[cfg(feature = "alloc")]
+pub(crate) fn try_copy(text: &str) -> Option<String> {
+    let mut copy = String::new();
+    copy.try_reserve_exact(text.len()).ok()?;
+    copy.push_str(text);
+    Some(copy)
 }
 
 /// Copies `text` into `line`, whose message is empty. Allocates only when it is longer than 56 bytes.
@@ -68,6 +100,10 @@ impl<'l, K: Copy> Writer<'l, K> {
             return false;
         }
         self.cut.is_none()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.in_place() && self.line.message().is_empty()
     }
 
     #[cold]

@@ -145,3 +145,22 @@ fn c9_an_error_taken_over_or_forgotten_is_sound() {
     std::mem::forget(SyscallError::of(SyscallKind::Io));
     std::thread::spawn(move || drop(taken)).join().unwrap();
 }
+
+#[test]
+fn c9_a_copy_without_memory_is_cut_visibly() {
+    let long = "é".repeat(100);
+    let plain = SyscallError::msg(SyscallKind::Io, &long).with_errno(Errno::EIO);
+    let sourced = plain.clone().with_source(Errno::EPIPE);
+    LIMIT.set(0);
+    let copies = (plain.clone(), sourced.clone(), sourced.clone().context("c"));
+    LIMIT.set(usize::MAX);
+    let (plain, sourced, told) = copies;
+    assert!(plain.is_cut() && sourced.is_cut() && told.is_cut());
+    assert!(plain.message().starts_with('é') && plain.message().ends_with(" bytes]"));
+    assert_eq!(sourced.message(), "...[message lost: out of memory]");
+    assert_eq!(
+        (plain.errno(), sourced.errno()),
+        (Some(Errno::EIO), Some(Errno::EIO))
+    );
+    assert!(std::error::Error::source(&told).is_some());
+}

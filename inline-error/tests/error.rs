@@ -280,3 +280,190 @@ fn c9_a_kind_of_two_bytes_fits() {
         (64, true, 700)
     );
 }
+
+#[test]
+fn c9_the_own_number_stays_in_the_chain_before_a_source() {
+    let base = || SyscallError::msg(SyscallKind::Io, "m");
+    for error in [
+        base()
+            .with_errno(Errno::EPIPE)
+            .with_source(io::Error::other("why")),
+        base()
+            .with_source(io::Error::other("why"))
+            .with_errno(Errno::EPIPE),
+        base()
+            .with_errno(Errno::EPIPE)
+            .with_source(io::Error::other("why"))
+            .clone()
+            .context("")
+            .boxed()
+            .into_inner(),
+    ] {
+        assert_eq!(error.errno(), Some(Errno::EPIPE));
+        assert_eq!(Errno::in_chain(&error), Some(Errno::EPIPE));
+        assert_eq!(
+            format!("{error:#}"),
+            "I/O error: m: broken pipe (EPIPE, os error 32): why"
+        );
+        assert_eq!(Errno::in_chain(&io::Error::from(error)), Some(Errno::EPIPE));
+    }
+    let both = base()
+        .with_errno(Errno::EPIPE)
+        .with_source(io::Error::from_raw_os_error(2));
+    assert_eq!(Errno::in_chain(&both), Some(Errno::EPIPE));
+    // A source that leads to the same number is the next link itself.
+    let same = base()
+        .with_errno(Errno::ENOENT)
+        .with_source(io::Error::from_raw_os_error(2));
+    assert!(same.source().unwrap().is::<io::Error>());
+    assert_eq!(Errno::in_chain(&same), Some(Errno::ENOENT));
+}
+
+#[test]
+fn c9_io_errors_without_a_number_keep_their_kind() {
+    use io::ErrorKind::*;
+    for kind in [
+        NotFound,
+        PermissionDenied,
+        ConnectionRefused,
+        ConnectionReset,
+        HostUnreachable,
+        NetworkUnreachable,
+        ConnectionAborted,
+        NotConnected,
+        AddrInUse,
+        AddrNotAvailable,
+        NetworkDown,
+        BrokenPipe,
+        AlreadyExists,
+        WouldBlock,
+        NotADirectory,
+        IsADirectory,
+        DirectoryNotEmpty,
+        ReadOnlyFilesystem,
+        InvalidInput,
+        InvalidData,
+        TimedOut,
+        WriteZero,
+        StorageFull,
+        NotSeekable,
+        QuotaExceeded,
+        FileTooLarge,
+        ResourceBusy,
+        Deadlock,
+        TooManyLinks,
+        ArgumentListTooLong,
+        Interrupted,
+        Unsupported,
+        UnexpectedEof,
+        OutOfMemory,
+        Other,
+    ] {
+        let simple = SyscallError::from(io::Error::from(kind));
+        assert_eq!(simple.errno(), None, "{kind:?}: no system gave a number");
+        assert!(simple.is_inline());
+        assert_eq!(simple.is_interrupted(), kind == Interrupted);
+        assert_eq!(simple.is_would_block(), kind == WouldBlock);
+        assert_eq!(simple.is_timed_out(), kind == TimedOut);
+        assert_eq!(
+            simple.is_retryable(),
+            matches!(kind, Interrupted | WouldBlock | OutOfMemory | ResourceBusy)
+        );
+        let told = simple.clone().context("a".repeat(60)).context("b");
+        assert_eq!(io::Error::from(told).kind(), kind);
+        assert_eq!(io::Error::from(simple).kind(), kind);
+        let custom = SyscallError::from(io::Error::new(kind, "why"))
+            .context("c")
+            .clone();
+        assert_eq!(custom.message(), "c: why");
+        assert_eq!(io::Error::from(custom.clone()).kind(), kind);
+        // A number that is recorded later is the one that counts.
+        let numbered = custom.with_errno(Errno::EPIPE);
+        assert!(!numbered.is_retryable());
+        assert_eq!(io::Error::from(numbered).kind(), BrokenPipe);
+    }
+}
+
+#[test]
+fn c9_the_text_of_a_custom_io_error_is_in_the_message() {
+    let error = SyscallError::from(io::Error::new(io::ErrorKind::InvalidData, "bad magic"));
+    assert_eq!(error.to_string(), "serialization failed: bad magic");
+    assert_eq!(format!("{error:#}"), "serialization failed: bad magic");
+    let error = error.context("loading");
+    assert_eq!(
+        format!("{error} | {error:#}"),
+        "serialization failed: loading: bad magic | serialization failed: loading: bad magic"
+    );
+    assert_eq!(error.source().unwrap().to_string(), "bad magic");
+    // Only what was said is left out: the end of a word is not a text of its own.
+    let error = SyscallError::msg(SyscallKind::Io, "somewhy").with_source("why");
+    assert_eq!(format!("{error:#}"), "I/O error: somewhy: why");
+}
+
+inline_error::kinds! {
+    /// Another library's kinds.
+    enum CacheKind else Broken {
+        /// Nothing there.
+        Missing, is_missing = "missing" => [ENOENT];
+        /// Else.
+        Broken, is_broken = "broken" => [];
+    }
+}
+
+#[test]
+fn c9_another_kinds_error_keeps_number_and_message_through_io_error() {
+    let io = io::Error::from(SyscallError::from_errno(Errno::ENOENT).context("ctx"));
+    let cache = InlineError::<CacheKind>::from(io);
+    assert!(cache.kind().is_missing() && !cache.kind().is_broken());
+    assert_eq!(cache.errno(), Some(Errno::ENOENT));
+    assert_eq!(cache.message(), "not found: ctx");
+    assert_eq!(
+        format!("{cache:#}"),
+        "missing: not found: ctx: no such file or directory (ENOENT, os error 2)"
+    );
+    assert_eq!(CacheKind::ALL.len(), 2);
+    let wrapped = io::Error::other(io::Error::from_raw_os_error(13));
+    let error = SyscallError::from(wrapped);
+    assert_eq!(
+        (error.errno(), error.is_permission_denied()),
+        (Some(Errno::EACCES), true)
+    );
+    // The wrapping's own kind is the later word.
+    let wrapped = io::Error::new(io::ErrorKind::TimedOut, io::Error::from_raw_os_error(111));
+    let error = SyscallError::from(wrapped);
+    assert_eq!((error.errno(), error.is_timed_out()), (None, true));
+    assert_eq!(Errno::in_chain(&error), Some(Errno::ECONNREFUSED));
+}
+
+#[test]
+fn c9_a_context_that_fails_to_format_keeps_the_message() {
+    struct Half;
+    impl fmt::Display for Half {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half")?;
+            Err(fmt::Error)
+        }
+    }
+    let error = SyscallError::msg(SyscallKind::Io, "the important part").context(Half);
+    assert_eq!(error.message(), "half[formatting failed]: the important part");
+    assert!(!error.is_cut());
+    let empty = SyscallError::msg(SyscallKind::Io, "x").context("");
+    assert_eq!(empty.message(), "x");
+    assert_eq!(
+        SyscallError::of(SyscallKind::Io).context("").to_string(),
+        "I/O error"
+    );
+}
+
+#[test]
+fn c9_display_takes_a_width() {
+    let error = SyscallError::msg(SyscallKind::Io, "\u{20ac}"); // 12 characters
+    assert_eq!(
+        format!("[{error:>14}] [{error:*^15}] [{error:14}] [{error:3}]"),
+        "[  I/O error: \u{20ac}] [*I/O error: \u{20ac}**] [I/O error: \u{20ac}  ] [I/O error: \u{20ac}]"
+    );
+    assert_eq!(
+        format!("[{:>5}]", SyscallError::of(SyscallKind::Io).boxed()),
+        "[I/O error]"
+    );
+}

@@ -4,20 +4,26 @@
 //! `Inline` and `Cut`: `store.text` holds the message. `Heap` and `HeapCut`: `store.spill` holds message and source.
 //! A line starts `Inline`; `cut`, `set_cut` and `spill_to` move it on, and nothing moves it back.
 //!
+//! Besides, the number of a line may *stand in*: no system gave it, it says which class of `io::Error` the line was made
+//! from. The length has the bit for that.
+//!
 //! # Invariants
-//! - I1: in `Inline` and `Cut`, `len <= 56`, and the first `len` bytes of `store.text` are initialised, valid UTF-8.
+//! - I1: in `Inline` and `Cut`, `len` without its flag is at most 56, and the first that many bytes of `store.text` are
+//!   initialised, valid UTF-8.
 //! - I2: in `Heap` and `HeapCut`, `store.spill` is initialised and owned by this line alone.
 //!
 //! # Layout
 //! ```text
-//! | 0: message 56, or String 24 + source 16 | 56: error number 4 | 60: kind 1-2 | state 1 | length 1 |
+//! | 0: message 56, or text 24 + source 24 | 56: error number 4 | 60: kind 1-2 | state 1 | length 1 |
 //! ```
 //! The message is first, hence aligned. The state has room to spare, so `Result` and `Option` need no tag.
 
 use crate::Errno;
+#[cfg(feature = "alloc")]
+use crate::message;
 use crate::message::INLINE;
 #[cfg(feature = "alloc")]
-use alloc::string::String;
+use alloc::{borrow::Cow, string::String};
 #[cfg(feature = "alloc")]
 use core::mem::ManuallyDrop;
 use core::mem::MaybeUninit;
@@ -25,11 +31,13 @@ use core::slice;
 
 /// What is kept of an error that does not fit in place.
 #[cfg(feature = "alloc")]
-#[derive(Clone)]
 pub(crate) struct Spill {
-    pub(crate) text: String,
-    pub(crate) source: Option<alloc::sync::Arc<dyn core::error::Error + Send + Sync>>,
+    pub(crate) text: Cow<'static, str>,
+    pub(crate) source: Option<crate::cause::Cause>,
 }
+
+/// The bit of the length that says that the number stands in.
+const STANDS_IN: u8 = 0x80;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -123,12 +131,13 @@ impl<K> Line<K> {
     where
         K: Copy,
     {
+        let text = Cow::Owned(text);
         let spill = Spill { text, source: None };
         *self = Self::spilled(self.kind, self.errno, spill);
     }
 
     #[cfg(feature = "alloc")]
-    pub(crate) fn spilled(kind: K, errno: Option<Errno>, spill: Spill) -> Self {
+    fn spilled(kind: K, errno: Option<Errno>, spill: Spill) -> Self {
         let spill = ManuallyDrop::new(spill);
         Self {
             store: Store { spill },
@@ -144,14 +153,36 @@ impl<K> Line<K> {
         &self.kind
     }
 
+    /// The number that the system gave.
     #[inline]
     pub(crate) fn errno(&self) -> &Option<Errno> {
-        &self.errno
+        if self.len & STANDS_IN == 0 {
+            &self.errno
+        } else {
+            &None
+        }
     }
 
     #[inline]
     pub(crate) fn set_errno(&mut self, errno: Errno) {
         self.errno = Some(errno);
+        self.len &= !STANDS_IN;
+    }
+
+    /// The number that stands in for one of the system's.
+    #[inline]
+    pub(crate) fn stand_in(&self) -> Option<Errno> {
+        if self.len & STANDS_IN == 0 {
+            None
+        } else {
+            self.errno
+        }
+    }
+
+    /// Records a number that the system did not give. The message is complete: nothing is pushed after this.
+    pub(crate) fn set_stand_in(&mut self, errno: Errno) {
+        self.errno = Some(errno);
+        self.len |= STANDS_IN;
     }
 
     #[inline]
@@ -193,24 +224,52 @@ impl<K> Line<K> {
         }
         // SAFETY: bytes that may be uninitialised are valid in any state.
         let text = unsafe { &self.store.text };
+        let len = usize::from(self.len & !STANDS_IN);
         // SAFETY: I1: the first `len` bytes are initialised and inside the array.
-        let bytes = unsafe { slice::from_raw_parts(text.as_ptr().cast::<u8>(), self.len as usize) };
+        let bytes = unsafe { slice::from_raw_parts(text.as_ptr().cast::<u8>(), len) };
         // SAFETY: I1.
         unsafe { core::str::from_utf8_unchecked(bytes) }
     }
 }
 
 impl<K> Line<K> {
-    #[inline]
-    fn store_cloned(&self) -> Store {
-        #[cfg(feature = "alloc")]
-        if let Some(spill) = self.spill() {
-            let spill = ManuallyDrop::new(spill.clone());
-            return Store { spill };
+    /// Copies a line that is on the heap; without memory for the text, what of it fits in place, marked as cut.
+    #[cfg(feature = "alloc")]
+    #[cold]
+    fn spill_cloned(&self, spill: &Spill) -> Self
+    where
+        K: Copy,
+    {
+        let mut copy = match &spill.source {
+            Some(source) => Self::with_source(self.kind, self.errno, &spill.text, source.clone()),
+            None => Self::build(self.kind, self.errno, |line| {
+                message::copy_into(line, &spill.text)
+            }),
+        };
+        if self.is_cut() {
+            copy.set_cut();
         }
-        // SAFETY: bytes that may be uninitialised are valid in any state.
-        let text = unsafe { self.store.text };
-        Store { text }
+        copy.len |= self.len & STANDS_IN;
+        copy
+    }
+
+    /// Makes a line with a source. Where there is no memory for the text, it says so in place of it.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn with_source(
+        kind: K,
+        errno: Option<Errno>,
+        text: &str,
+        source: crate::cause::Cause,
+    ) -> Self {
+        let copy = message::try_copy(text);
+        let cut = copy.is_none();
+        let text = copy.map_or(Cow::Borrowed(message::LOST), Cow::Owned);
+        let source = Some(source);
+        let mut line = Self::spilled(kind, errno, Spill { text, source });
+        if cut {
+            line.set_cut();
+        }
+        line
     }
 
     #[cfg(feature = "alloc")]
@@ -234,9 +293,14 @@ impl<K> Drop for Line<K> {
 impl<K: Copy> Clone for Line<K> {
     #[inline]
     fn clone(&self) -> Self {
-        let store = self.store_cloned();
+        #[cfg(feature = "alloc")]
+        if let Some(spill) = self.spill() {
+            return self.spill_cloned(spill);
+        }
+        // SAFETY: bytes that may be uninitialised are valid in any state.
+        let text = unsafe { self.store.text };
         Self {
-            store,
+            store: Store { text },
             errno: self.errno,
             kind: self.kind,
             state: self.state,

@@ -6,6 +6,4 @@ mod line;
 mod utf8;
 
 pub(crate) use line::Line;
-#[cfg(feature = "alloc")]
-pub(crate) use line::Spill;
 pub(crate) use utf8::Utf8;
