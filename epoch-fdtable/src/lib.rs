@@ -21,7 +21,8 @@
 //! - [`FdTable`]: one table of any `T: Send + Sync`. [`Handle`] knows which opening of a number it means.
 //! - [`ProcessTables`]: a table a process; fork, exec and exit against look-ups.
 //! - [`RegisteredFiles`]: owns real files and maps each to the slot under which io_uring knows it.
-//! - [`Sever`]: how [`FdTable::close`] ends a real descriptor that a reader is looking at.
+//! - [`Sever`]: how [`FdTable::close`] ends a real descriptor that a reader is looking at; [`Plain`]: any type without such an
+//!   end.
 //! - [`Asymmetric`], and with feature `crossbeam-epoch` `CrossbeamEpoch`: how memory is reclaimed.
 //!
 //! # Consistency
@@ -74,6 +75,6 @@ pub use reclaim::CrossbeamEpoch;
 pub use reclaim::{Asymmetric, Reclaim};
 pub use registered::{PinnedFiles, RegisteredFile, RegisteredFiles, Target};
 pub use removed::{Closed, Removed};
-pub use sever::{Sever, sever_descriptor};
+pub use sever::{Plain, Sever, sever_descriptor};
 pub use shared::Shared;
 pub use table::{FdTable, Open, Pinned, Placed, Swept};

@@ -5,16 +5,21 @@
 //! in its place with `dup3(2)`: in one step the file is closed, as the peer of a socket or the holder of a lock sees
 //! at once, and the number stays reserved and answers every read and write with `EBADF` until the reader is gone.
 
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 /// A value that [`close`](crate::FdTable::close) can end while readers hold `&self`.
 ///
-/// The default does nothing and says so; implement it empty for a type that has nothing to cut off.
+/// The default does nothing and says so; implement it empty for a type that has nothing to cut off. Numbers, strings,
+/// collections and counted pointers have that already; a type of another crate goes into a [`Plain`].
 ///
 /// ```
 /// use epoch_fdtable::{Closed, FdTable, Sever};
@@ -84,6 +89,89 @@ sever_as_descriptor!(
     UnixListener,
     UnixStream
 );
+
+macro_rules! nothing_to_sever {
+    ($($plain:ty),*) => {
+        $(impl Sever for $plain {})*
+    };
+}
+
+nothing_to_sever!(
+    (),
+    bool,
+    char,
+    i8,
+    i16,
+    i32,
+    i64,
+    i128,
+    isize,
+    u8,
+    u16,
+    u32,
+    u64,
+    u128,
+    usize,
+    f32,
+    f64,
+    String,
+    PathBuf,
+    CString,
+    OsString
+);
+
+impl<T: ?Sized> Sever for &T {}
+/// What is counted elsewhere may be in use elsewhere.
+impl<T: ?Sized> Sever for Arc<T> {}
+impl<T> Sever for Vec<T> {}
+impl<T, const N: usize> Sever for [T; N] {}
+impl<K, V, S> Sever for HashMap<K, V, S> {}
+impl<K, V> Sever for BTreeMap<K, V> {}
+
+impl<T: Sever + ?Sized> Sever for Box<T> {
+    /// Severs what the box holds.
+    fn sever(&self) -> bool {
+        (**self).sever()
+    }
+}
+
+impl<T: Sever> Sever for Option<T> {
+    /// Severs what there is.
+    fn sever(&self) -> bool {
+        self.as_ref().is_some_and(T::sever)
+    }
+}
+
+/// Any value, with nothing to cut off: so that a table of another crate's type can be closed, swept and exited.
+///
+/// ```
+/// use epoch_fdtable::{Plain, ProcessTables};
+/// type Handler = Box<dyn Fn() -> u32 + Send + Sync>;
+/// let processes = ProcessTables::<Plain<Handler>>::new(8);
+/// processes.create(1)?;
+/// let made: Handler = Box::new(|| 7);
+/// let fd = processes.with(1, |table| table.insert(Plain(made))).unwrap().map_err(|refused| refused.error)?;
+/// assert_eq!(processes.pin().get(1, fd).map(|handler| handler()), Some(7));
+/// assert_eq!(processes.exit(1)?.total(), 1);
+/// # Ok::<(), epoch_fdtable::FdError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Plain<T>(pub T);
+
+impl<T> Sever for Plain<T> {}
+
+impl<T> Deref for Plain<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Plain<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {

@@ -219,6 +219,53 @@ fn c6_a_panicking_drop_harms_only_its_own_value() {
 }
 
 #[test]
+fn c6_a_panicking_drop_among_many_keeps_no_other_value_from_its_end() {
+    #[derive(Debug)]
+    struct Loud(Option<super::Counted>);
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            assert!(self.0.is_some(), "a destructor that panics");
+        }
+    }
+    impl epoch_fdtable::Sever for Loud {}
+    let ends: [fn(Table<Loud>); 4] = [
+        drop,
+        |table| {
+            let _ = table.close_range(..);
+        },
+        |table| {
+            table.update_flags_range(.., |_| epoch_fdtable::Flags::CLOSE_ON_EXEC);
+            let _ = table.close_on_exec();
+        },
+        |table| {
+            let processes = epoch_fdtable::ProcessTables::with_reclaim(2, 16, 16, Backend::default());
+            processes.create(1).unwrap();
+            processes.with(1, |inner| {
+                for number in 0..10 {
+                    let shared = table.remove(number).unwrap().into_shared().unwrap();
+                    assert!(inner.insert_shared(shared, epoch_fdtable::Flags::NONE).is_ok());
+                }
+            });
+            let _ = processes.exit(1);
+        },
+    ];
+    for end in ends {
+        let census = Census::default();
+        let table = table(16);
+        for n in 0..10 {
+            let value = Loud((n != 3).then(|| census.value(n)));
+            assert!(table.insert(value).is_ok());
+        }
+        // Without a reader the panic comes out of the call, else out of a collection: either way after the rest.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| end(table)));
+        let other: Table<u8> = super::table(1);
+        census.settles_at(0, || {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| other.collect()));
+        });
+    }
+}
+
+#[test]
 fn c6_a_panic_inside_with_leaves_the_section() {
     let table = table(4);
     let fd = table.insert(1).unwrap();

@@ -187,3 +187,22 @@ fn c11_a_process_exits_while_it_is_looked_up() {
     // Every table was emptied for good: what lives is what waits for a reader, and soon nothing does.
     census.settles_at(0, || processes.collect());
 }
+
+#[test]
+fn c11_a_process_of_any_type_can_exec_and_exit() {
+    fn whole_life<T: Send + Sync + epoch_fdtable::Sever + 'static>(value: impl Fn() -> T) {
+        let processes = ProcessTables::<T, Backend>::with_reclaim(4, 8, 8, Backend::default());
+        processes.create(1).unwrap();
+        for flags in [Flags::NONE, Flags::NONE, Flags::CLOSE_ON_EXEC] {
+            let opened = processes.with(1, |table| table.insert_from(0, value(), flags));
+            assert!(opened.unwrap().is_ok());
+        }
+        assert_eq!(processes.exec(1).unwrap().total(), 1);
+        assert!(processes.close(1, 0).is_ok());
+        assert_eq!(processes.exit(1).unwrap().total(), 1);
+    }
+    whole_life(|| String::from("a"));
+    whole_life(|| std::sync::Arc::new(7));
+    whole_life(|| Some(vec![1.5]));
+    whole_life(|| epoch_fdtable::Plain(std::sync::Mutex::new(7)));
+}
