@@ -32,7 +32,8 @@ use sync_base::sync::Arc;
 /// Values are cloned at each write: put large ones in an `Arc`.
 ///
 /// Closures and `Clone`, `Hash`, `Eq` run under the writers' lock; if they write to the same map, that write panics instead
-/// of deadlocking. Reading it there is fine.
+/// of deadlocking. Reading it there is fine. In the child of a `fork(2)` that came while another thread was writing, a write
+/// panics, since that thread is not there to release the lock; reading goes on.
 ///
 /// ```
 /// use rcu_map::SnapshotMap;

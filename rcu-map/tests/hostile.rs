@@ -223,6 +223,51 @@ fn an_eq_that_writes_to_its_map_panics_instead_of_deadlocking() {
     );
 }
 
+type Act = dyn Fn(&'static RcuMap<Acting, u32>) + Sync;
+/// A key whose comparison does something with the map it stands in.
+struct Acting(
+    u32,
+    Option<(&'static Act, &'static std::sync::OnceLock<RcuMap<Acting, u32>>)>,
+);
+impl Hash for Acting {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+impl PartialEq for Acting {
+    fn eq(&self, other: &Self) -> bool {
+        for (act, map) in [self.1, other.1].into_iter().flatten() {
+            act(map.get().unwrap());
+        }
+        self.0 == other.0
+    }
+}
+impl Eq for Acting {}
+
+/// Two threads that each held a shard and wanted the other's would wait for ever.
+#[test]
+fn an_eq_that_takes_any_lock_of_its_map_panics_instead_of_deadlocking() {
+    static MAP: std::sync::OnceLock<RcuMap<Acting, u32>> = std::sync::OnceLock::new();
+    static REFUSED: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed, all: one thread.
+    fn refused(f: impl FnOnce()) {
+        panics(f);
+        REFUSED.fetch_add(1, Ordering::Relaxed);
+    }
+    let map = MAP.get_or_init(RcuMap::new);
+    map.insert(Acting(7, None), 1);
+    let act: &'static Act = &|map| {
+        (100..200).for_each(|key| refused(|| drop(map.insert(Acting(key, None), 0))));
+        refused(|| drop(map.snapshot()));
+        refused(|| map.clear());
+        let other: RcuMap<u32, u32> = RcuMap::new();
+        assert!(other.insert(1, 1).is_none() && map.get_cloned(&Acting(7, None)) == Some(1));
+    };
+    map.insert(Acting(7, Some((act, &MAP))), 2);
+    assert_eq!((REFUSED.load(Ordering::Relaxed), map.len()), (102, 1));
+    (100..200).for_each(|key| assert!(map.insert(Acting(key, None), 0).is_none()));
+}
+
 #[test]
 fn a_batch_inside_a_batch_panics_instead_of_deadlocking() {
     let map: SnapshotMap<u32, u32> = SnapshotMap::new();

@@ -11,7 +11,7 @@ mod tally;
 
 pub use backoff::{Backoff, Step};
 pub use barrier::{heavy_barrier, light_barrier};
-pub use domain::{Domain, Guard, Reader, Stalled};
+pub use domain::{Domain, Guard, Reader, Stalled, forks};
 pub use facade::{atomic, cell, hint, sync, thread};
 pub use pad::CachePadded;
 pub use registry::{Claim, Registry};

@@ -58,7 +58,13 @@ use table::{Table, TableWord};
 /// # What it asks of keys, values and user code
 /// `K` and `V` are `Send + Sync + 'static`, since a removed entry is dropped later and perhaps by another thread. A panic
 /// in `Hash`, `Eq` or a closure leaves the map as it was. Closures run outside every lock and may use the map;
-/// `Eq` runs under a shard's lock, and an `Eq` that *writes* to that shard panics instead of deadlocking.
+/// `Eq` runs under a shard's lock, and an `Eq` that writes to that map, whatever the shard, or takes a snapshot of it
+/// panics instead of deadlocking. (Between *two* maps whose `Eq` write to each other an order is the user's, as with locks.)
+///
+/// # After a fork
+/// In the child of `fork(2)` reads go on working, and so do writes, but where another thread was writing at the moment of
+/// the fork: that shard's lock has no holder in the child, and a write to it, a snapshot and [`clear`](Self::clear)
+/// panic, saying so, the first time after a quarter of a second. Other shards and other maps are not affected.
 ///
 /// # Hashing
 /// The default hasher is `std`'s [`RandomState`]: a map that serves keys chosen by a stranger must not be forced into

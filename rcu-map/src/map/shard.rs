@@ -31,7 +31,7 @@ use super::directory::Directory;
 use super::hash::{Hashed, PREFIX_BITS_MAX, STRIPE_BITS_MAX};
 use super::node::{Fresh, Node};
 use super::table::{Place, Table, TableWord};
-use crate::lock::{Lock, Locked};
+use crate::lock::{Lock, Locked, holds_any, reentered};
 use std::ptr::NonNull;
 use sync_base::CachePadded;
 use sync_base::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -168,8 +168,21 @@ impl<K, V> Shards<K, V> {
         unsafe { find_in(self.directory(), hashed, is_key) }
     }
 
+    /// Refuses user code that runs under one of this map's locks any other of them: two threads that do it crosswise
+    /// would wait for each other for ever.
+    #[inline]
+    fn check_reentry(&self) {
+        if holds_any() && self.books.iter().any(|books| books.lock.is_mine()) {
+            reentered();
+        }
+    }
+
     /// Takes the lock of the shard that a hash names.
+    ///
+    /// # Panics
+    /// When this thread holds a lock of this map; in the child of a fork, when the shard was being written at the fork.
     pub(crate) fn hold(&self, hashed: Hashed) -> Held<'_, K, V> {
+        self.check_reentry();
         let books = &self.books[hashed.prefix(self.shard_bits)];
         Held {
             locked: books.lock.lock(),
@@ -180,8 +193,9 @@ impl<K, V> Shards<K, V> {
         }
     }
 
-    /// Takes every shard's lock (S4).
+    /// Takes every shard's lock (S4). Panics as [`hold`](Self::hold).
     fn hold_all(&self) -> Vec<Locked<'_, ()>> {
+        self.check_reentry();
         self.books.iter().map(|books| books.lock.lock()).collect()
     }
 
@@ -194,9 +208,10 @@ impl<K, V> Shards<K, V> {
 
     /// Puts an empty directory in the place of the present one, by one store.
     pub(crate) fn clear(&self) -> Cleared<K, V> {
-        let fresh = Directory::of(self.shard_bits, || Table::allocate(0, self.shard_bits));
         let held = self.hold_all();
         let mut publishing = self.publishing.lock();
+        // Made once nothing can panic any more: dropping a directory frees no table.
+        let fresh = Directory::of(self.shard_bits, || Table::allocate(0, self.shard_bits));
         for books in &self.books {
             // Relaxed: a count publishes nothing.
             books.live.store(0, Ordering::Relaxed);
@@ -385,6 +400,8 @@ impl<'a, K, V> Held<'a, K, V> {
             node = fresh.link();
             table.link(hashed, node);
         } else {
+            // In the child of a fork this panics if it cannot be had, and a successor that is filled would leak.
+            self.shards.publishing.require();
             // Filled in private and published with the new node in it: one store makes both visible.
             let successor = succeed(table, hashed);
             node = fresh.link();

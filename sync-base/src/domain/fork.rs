@@ -107,3 +107,18 @@ mod shipped {
 }
 
 pub(super) use shipped::*;
+
+/// Counts the forks that lie between this process and the first call of this or the first read section; zero in a model.
+///
+/// Two loads. A structure with a lock compares it with the count at which the lock was last taken: a lock that is held since
+/// before a fork may be held by a thread that the child does not have.
+///
+/// ```
+/// let before = sync_base::forks();
+/// assert_eq!(sync_base::forks(), before, "this process is still the one it was");
+/// ```
+#[inline]
+pub fn forks() -> usize {
+    watch();
+    count()
+}

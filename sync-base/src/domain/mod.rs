@@ -61,6 +61,7 @@ mod stats;
 mod thread_id;
 mod word;
 
+pub use fork::forks;
 pub use grace::Grace;
 pub use guard::Guard;
 pub use handle::{Builder, Domain};
