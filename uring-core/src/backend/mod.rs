@@ -51,6 +51,12 @@ pub(crate) trait Backend: Send {
     /// Returns how many entries were passed on. Time being up and a signal are no errors.
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<u32>;
 
+    /// Whether entries behind [`SQE_IO_LINK`](crate::sys::abi::SQE_IO_LINK) run as a chain; a limit of time behind its operation
+    /// is taken in any case.
+    fn links(&self) -> bool {
+        true
+    }
+
     /// Whether completions wait behind an `enter`: work to be run, or an overflowed queue.
     fn owes_enter(&self) -> bool;
 

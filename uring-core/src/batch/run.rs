@@ -25,7 +25,7 @@ use std::time::Duration;
 /// A batch as a future. Made by [`Core::run_batch`].
 ///
 /// Resolves when every operation ended or was skipped. Dropped before that, what is in flight is cancelled, and the ring keeps
-/// what it owns until the kernel is done with it, as for a single operation.
+/// what it owns until the kernel is done with it, as for a single operation. Forgotten, what was not in flight is never freed.
 #[must_use = "nothing is submitted before the first poll"]
 pub struct Run<'r> {
     core: &'r Core,
@@ -66,7 +66,9 @@ impl Core {
     /// Plans a batch and makes a future of it. Costs a few allocations, whatever the number of operations.
     ///
     /// A chain is submitted whole, with nothing else between its entries and in one `io_uring_enter`; when the ring has no
-    /// room for it, it waits until there is, or goes in parts when nothing of the batch is in flight. Where the kernel refuses a chain for the sake of one entry, the others run alone.
+    /// room for it, it waits until there is, or goes in parts when nothing of the batch is in flight. Where the kernel refuses
+    /// a chain for the sake of one entry, the others run alone. A carrier without chains (the simulated one) gets one
+    /// operation after the other.
     ///
     /// # Errors
     /// The batch comes back when it is empty, has a cycle, or uses what another ring knows.
@@ -133,11 +135,15 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Nothing is borrowed while a cancellation is asked for: that wakes whoever drives the ring, who may run callbacks.
     fn cancel_in_flight(&self) {
-        let shared = self.shared.borrow();
-        for id in shared.ids.iter().flatten() {
-            // Stale: it completed, and its callback will say so.
-            let _ = self.core.cancel(*id);
+        let operations = self.shared.borrow().ids.len();
+        for at in 0..operations {
+            let id = self.shared.borrow().ids[at];
+            if let Some(id) = id {
+                // Stale: it completed, and its callback will say so.
+                let _ = self.core.cancel(id);
+            }
         }
     }
 
@@ -163,10 +169,21 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Submits chain after chain as long as there is room. Allocates nothing.
+    /// Submits what may begin, and says so to whoever drives the ring or makes room in it.
     fn launch(&mut self, cx: &mut Context<'_>) {
+        // Wakers are the caller's code, which may turn the ring: they are called with nothing borrowed.
+        match self.fill() {
+            Filled::All => {}
+            Filled::Some => self.core.nudge(),
+            Filled::UpToTheBrim => self.core.wait_for_room(cx.waker()),
+        }
+    }
+
+    /// Submits chain after chain as long as there is room. Allocates nothing.
+    fn fill(&self) -> Filled {
         let mut guard = self.shared.borrow_mut();
         let shared = &mut *guard;
+        let mut filled = Filled::All;
         while let Some(chain) = shared.progress.next() {
             let entries = chain.iter().map(|&at| shared.member(at).entries()).sum();
             if let Err(error) = self.core.room_for_chain(chain.len(), entries) {
@@ -178,10 +195,11 @@ impl<'r> Run<'r> {
                     shared.progress.cut(half);
                     continue;
                 } else {
-                    self.core.wait_for_room(cx.waker());
+                    filled = Filled::UpToTheBrim;
                 }
-                return;
+                break;
             }
+            filled = Filled::Some;
             let last = chain.len() - 1;
             for (place, &at) in chain.iter().enumerate() {
                 let (_, member) = shared.parts[at as usize]
@@ -194,7 +212,18 @@ impl<'r> Run<'r> {
             }
             shared.progress.submitted();
         }
+        filled
     }
+}
+
+/// How far a batch got into the ring.
+enum Filled {
+    /// Nothing was to be submitted.
+    All,
+    /// Something was.
+    Some,
+    /// There is more, and no room.
+    UpToTheBrim,
 }
 
 /// What follows when the operation at this place ends.
@@ -213,7 +242,8 @@ impl Future for Run<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Results> {
         let this = self.get_mut();
         assert!(!this.over, "a finished batch was polled again");
-        this.shared.borrow_mut().waker = Some(cx.waker().clone());
+        let old = this.shared.borrow_mut().waker.replace(cx.waker().clone());
+        drop(old);
         this.keep_time(cx);
         this.launch(cx);
         if this.shared.borrow().progress.is_stopping() {

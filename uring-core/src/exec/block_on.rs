@@ -114,8 +114,15 @@ impl Core {
     ///
     /// Wake-ups may come from any thread. Costs an eventfd and, once it has to wait, one read of it.
     ///
+    /// While it waits, the ring holds one operation more: the read of that eventfd, which is cancelled when it returns and gone
+    /// with the next turn.
+    ///
     /// # Errors
     /// What the ring's waits fail with.
+    ///
+    /// # Panics
+    /// When it would have to wait inside a callback of the same ring: callbacks run one after the other, so that nothing
+    /// would ever wake it. [`finish`](Core::finish) may be called there.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
         let bell = Bell::new()?;
         let waker = Waker::from(Arc::clone(&bell));
@@ -138,6 +145,11 @@ impl Core {
                 }
                 continue;
             }
+            assert!(
+                !self.dispatching.get(),
+                "block_on would wait for ever inside a callback of its own ring, since callbacks run one after the other: \
+                 wait for the token with finish, or return and go on in the next callback"
+            );
             let limit = listening.arm(&bell);
             self.wait(1, limit).or_else(retry_later)?;
         }

@@ -7,9 +7,12 @@ use super::table::{CLOSURE_BYTES, OP_BYTES, OpId, Style, Table};
 use crate::error::Error;
 
 impl Core {
-    /// The longest chain that the ring takes at once when nothing else is in it.
+    /// The longest chain that the ring takes at once when nothing else is in it; 1 where its carrier runs no chains.
     pub(crate) fn chain_max(&self) -> usize {
         let inner = self.state.borrow();
+        if !inner.backend().links() {
+            return 1;
+        }
         let queue = inner.backend().info().sq_entries.saturating_sub(inner.reserve);
         queue.min(inner.credits).min(inner.table.capacity()).max(1) as usize
     }
@@ -24,7 +27,8 @@ impl Core {
         self.state.borrow_mut().room_for(operations as u32, entries)
     }
 
-    /// Puts one operation of a chain in. `flags` tie it to the next (`IOSQE_IO_LINK`); 0 on the last.
+    /// Puts one operation of a chain in, and tells nobody: [`nudge`](Core::nudge) is the caller's to do. `flags` tie it to the next
+    /// (`IOSQE_IO_LINK`); 0 on the last.
     pub(crate) fn place_in_chain<O, F>(&self, op: O, then: F, flags: u8) -> OpId
     where
         O: Operation,
@@ -42,9 +46,6 @@ impl Core {
             vtable: Once::<O, F>::VTABLE,
         };
         let mut inner = self.state.borrow_mut();
-        let id = inner.place(self.id, op, Style::Callback, O::VTABLE, Some(cont), flags);
-        drop(inner);
-        self.nudge();
-        id
+        inner.place(self.id, op, Style::Callback, O::VTABLE, Some(cont), flags)
     }
 }

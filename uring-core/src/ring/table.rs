@@ -21,6 +21,7 @@
 
 use super::operation::{ContVtable, OpVtable, Outcome};
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 /// Bytes of an operation that fit its slot; a larger one is boxed by its type.
@@ -327,13 +328,15 @@ impl Table {
         slots.into_iter()
     }
 
-    /// Drops the continuations of every slot, so that what remains may go to another thread.
+    /// Drops the continuations of every slot, so that what remains may go to another thread. A destructor of the caller that
+    /// panics keeps none of the others from running, and never unwinds past what the kernel still writes to.
     pub(crate) fn drop_continuations(&mut self) {
         for slot in self.occupied() {
             let at = self.cont_at(slot);
             if let Some(cont) = self.hot(slot).cont.take() {
                 // SAFETY: a continuation lies there as long as the vtable says so; it was just taken.
-                unsafe { (cont.drop)(at) };
+                let dropped = || unsafe { (cont.drop)(at) };
+                let _ = catch_unwind(AssertUnwindSafe(dropped));
             }
         }
     }

@@ -5,6 +5,10 @@
 //! much of it, and what goes wrong is drawn from the seed. Time is simulated: a wait costs none, and an hour passes as
 //! soon as nothing is due before.
 //!
+//! It carries what [`op`](crate::op) has for reading, writing, sockets, opening, closing, syncing, polling and time; the rest
+//! (paths, direct descriptors, messages between rings, ...) fails as not supported. It runs no chains: a
+//! [`batch`](crate::batch) submits one operation after the other here, with the same results.
+//!
 //! Used by one thread at a time, a simulation is repeatable: the same seed and the same calls give the same
 //! completions, of which [`Report::digest`] is the proof. What other threads or processes do to the descriptors is not
 //! simulated, and makes a run its own; [`Simulation::patience`] gives them real time.
@@ -21,7 +25,7 @@ mod world;
 pub use fault::{Fault, Faults, Report};
 
 use super::{Backend, LOT, Posthumous};
-use crate::sys::abi::{Cqe, SQE_IO_LINK, Sqe};
+use crate::sys::abi::{Cqe, SQE_IO_LINK, Sqe, code};
 use crate::sys::ladder::{FEAT_EXT_ARG, FEAT_NODROP, RingInfo, Wish};
 use group::Group;
 use kernel::Kernel;
@@ -206,7 +210,9 @@ fn consume(sq: &mut VecDeque<Sqe>, most: usize, kernel: &mut Kernel, world: &mut
         && let Some(sqe) = sq.pop_front()
     {
         taken += 1;
-        let bound = if sqe.flags & SQE_IO_LINK != 0 {
+        // Chains are not simulated (`links`): what stands behind a link is the limit of its operation, or none of its business.
+        let limit = |next: &Sqe| sqe.flags & SQE_IO_LINK != 0 && next.opcode == code::LINK_TIMEOUT;
+        let bound = if sq.front().is_some_and(limit) {
             sq.pop_front()
         } else {
             None
@@ -260,6 +266,10 @@ fn outsiders_came(kernel: &Kernel, patience: &mut Duration) -> bool {
 }
 
 impl Backend for Sim {
+    fn links(&self) -> bool {
+        false
+    }
+
     fn info(&self) -> &RingInfo {
         &self.info
     }

@@ -1,0 +1,219 @@
+//! Callers whose own code panics, turns the ring or waits where nobody expects it.
+#![cfg(not(any(loom, shuttle)))]
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use uring_core::batch::{Batch, Fate};
+use uring_core::buffer::{IoBuf, IoBufMut};
+use uring_core::op::{Fsync, Nop, Read, Write};
+use uring_core::sim::{Fault, Faults, Simulation};
+use uring_core::{Carrier, ErrorKind, LocalRing, Options};
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// A buffer that counts its own end.
+struct Counted(Box<[u8]>, Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: the box's block stays where it is and has one owner.
+unsafe impl IoBuf for Counted {
+    fn stable_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl IoBufMut for Counted {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+    fn bytes_total(&self) -> usize {
+        self.0.len()
+    }
+    unsafe fn set_init(&mut self, _: usize) {}
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("a destructor of the caller");
+    }
+}
+
+#[test]
+fn d7_a_destructor_that_panics_while_a_ring_is_left_frees_nothing_that_the_kernel_writes() {
+    let simulation = Simulation::new(1).faults(Faults::none().one_in(Fault::Stuck, 1));
+    let options = Options::new().depth(8).drain_limit(Duration::ZERO);
+    let ring = LocalRing::with(&options.simulated(&simulation)).unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let near = Arc::new(near);
+    let drops = Arc::new(AtomicUsize::new(0));
+    for _ in 0..4 {
+        let buffer = Counted(vec![0; 64].into(), Arc::clone(&drops));
+        let captured = PanicsWhenDropped;
+        let read = Read::new(Arc::clone(&near), buffer);
+        ring.submit_with(read, move |_| drop(captured)).unwrap();
+    }
+    ring.flush().unwrap();
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(ring)));
+    assert!(dropped.is_ok(), "the panic of a destructor goes no further");
+    assert_eq!(drops.load(Ordering::Relaxed), 0, "the kernel still has all four");
+    simulation.settle();
+    drop(far);
+}
+
+thread_local! {
+    static RING: RefCell<Option<Rc<LocalRing>>> = const { RefCell::new(None) };
+}
+
+/// Turns the ring of its thread.
+fn turn() {
+    let ring = RING.with_borrow(Clone::clone);
+    if let Some(ring) = ring {
+        ring.poll().unwrap();
+    }
+}
+
+/// A waker that turns the ring when it wakes somebody, and when it is dropped.
+struct Turning;
+
+impl Wake for Turning {
+    fn wake(self: Arc<Self>) {
+        turn();
+    }
+}
+
+impl Drop for Turning {
+    fn drop(&mut self) {
+        turn();
+    }
+}
+
+fn carriers() -> [Options; 3] {
+    let options = || Options::new().depth(8);
+    [
+        options(),
+        options().carrier(Carrier::Fallback),
+        options().carrier(Carrier::Sim),
+    ]
+}
+
+/// A batch of a chain, something loose and something that hangs.
+fn batch(hanging: &Arc<UnixStream>) -> Batch {
+    let mut batch = Batch::new();
+    let first = batch.add(Nop::new()).unwrap();
+    let second = batch.add(Nop::new()).unwrap();
+    batch.needs(second, first).unwrap();
+    batch.add(Nop::new()).unwrap();
+    batch.add(Read::new(Arc::clone(hanging), vec![0; 8])).unwrap();
+    batch
+}
+
+#[test]
+fn d2_a_waker_that_turns_the_ring_harms_no_batch() {
+    for options in carriers() {
+        let ring = Rc::new(LocalRing::with(&options).unwrap());
+        RING.set(Some(Rc::clone(&ring)));
+        let (near, far) = UnixStream::pair().unwrap();
+        let near = Arc::new(near);
+        let mut run = ring.run_batch(batch(&near)).unwrap();
+        for _ in 0..20 {
+            // Another waker each time, so that the one before is dropped; the first also drives the ring.
+            let waker = Waker::from(Arc::new(Turning));
+            let mut cx = Context::from_waker(&waker);
+            let turned = ring.poll_turns(&mut cx, &mut |_: &mut Context<'_>| {
+                Poll::<std::io::Result<()>>::Pending
+            });
+            assert!(turned.is_pending());
+            assert!(Pin::new(&mut run).poll(&mut cx).is_pending());
+            ring.wait(1, Duration::from_millis(1)).unwrap();
+        }
+        run.cancel();
+        let results = ring.block_on(run).unwrap();
+        assert_eq!(results.fates()[..3], [Fate::Done(0); 3]);
+        assert!(matches!(results.fates()[3], Fate::Skipped(_)));
+        RING.set(None);
+        drop(far);
+    }
+}
+
+#[test]
+fn d2_a_simulated_ring_runs_what_depends_on_each_other() {
+    let ring = LocalRing::with(&Options::new().depth(8).carrier(Carrier::Sim)).unwrap();
+    let file = Arc::new(tempfile::tempfile().unwrap());
+    let mut batch = Batch::new();
+    let first = batch
+        .add(Write::new(Arc::clone(&file), b"aaaa".to_vec()).at(0))
+        .unwrap();
+    let second = batch
+        .add(Write::new(Arc::clone(&file), b"bbbb".to_vec()).at(4))
+        .unwrap();
+    let sync = batch.add(Fsync::new(Arc::clone(&file))).unwrap();
+    batch.needs(second, first).unwrap();
+    batch.needs(sync, second).unwrap();
+    let results = ring.block_on(ring.run_batch(batch).unwrap()).unwrap();
+    assert_eq!(results.fates(), [Fate::Done(4), Fate::Done(4), Fate::Done(0)]);
+    let mut content = [0; 8];
+    std::os::unix::fs::FileExt::read_exact_at(&*file, &mut content, 0).unwrap();
+    assert_eq!(&content, b"aaaabbbb");
+}
+
+#[test]
+fn e13_waiting_in_a_callback_panics_instead_of_hanging() {
+    for options in carriers() {
+        let ring = Rc::new(LocalRing::with(&options).unwrap());
+        let inner = Rc::clone(&ring);
+        let seen = Rc::new(RefCell::new(None));
+        let told = Rc::clone(&seen);
+        let then = move |_| {
+            // What is over at once may be run here, and a token may be waited for.
+            assert_eq!(inner.block_on(async { 5 }), Ok(5));
+            let token = inner.submit(Nop::new()).unwrap();
+            inner.finish(token, LONG).unwrap().unwrap();
+            let waited = catch_unwind(AssertUnwindSafe(|| inner.block_on(inner.run(Nop::new()))));
+            let why = waited.expect_err("it would wait for ever");
+            told.replace(why.downcast_ref::<&str>().map(|why| (*why).to_owned()));
+        };
+        ring.submit_with(Nop::new(), then).unwrap();
+        while seen.borrow().is_none() {
+            ring.wait(1, LONG).unwrap();
+        }
+        let why = seen.take().unwrap();
+        assert!(
+            why.contains("inside a callback") && why.contains("finish"),
+            "{why}"
+        );
+        assert_eq!(
+            ring.block_on(ring.run(Nop::new())),
+            Ok(Ok(())),
+            "the ring goes on"
+        );
+    }
+}
+
+#[test]
+fn e14_what_the_simulation_lacks_is_unsupported_and_not_invalid() {
+    let ring = LocalRing::with(&Options::new().depth(8).carrier(Carrier::Sim)).unwrap();
+    let path = std::path::Path::new("/nowhere");
+    let unlinked = ring
+        .block_on(ring.run(uring_core::op::Unlink::new(path).unwrap()))
+        .unwrap();
+    assert_eq!(unlinked.unwrap_err().kind(), ErrorKind::Unsupported);
+}
