@@ -77,7 +77,7 @@ impl<T> Producer<T> {
 
     /// Pushes, and does what the queue's [`Overrun`] says where there is no room. Waits only under `Block`.
     ///
-    /// Under `DropOldest` the oldest value cannot give way while the consumer holds it in a [`Batch`]: then, after a
+    /// Under `DropOldest` the oldest value cannot give way while the consumer holds it in a [`Batch`](super::Batch): then, after a
     /// short wait, the new value is dropped, as under `DropNewest`.
     ///
     /// # Errors
