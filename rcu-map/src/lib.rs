@@ -56,8 +56,11 @@
 //!
 //! # Memory held back
 //! Every container lives in a [`sync_base::Domain`], the process-wide one unless told. `domain().stats()` shows what waits
-//! and which reader it waits for; past the domain's limit `try_*` writes hand the value back ([`Rejected`]), the others
-//! wait a stated time, then go past the limit, counted. Counted are nodes, versions and tables, and for a snapshot map its
+//! and which reader it waits for; past the domain's limit a write that would make garbage waits a stated time, then goes past
+//! the limit, counted. The `try_*` writes refuse instead and hand back what they were given ([`Rejected`]): of [`RcuMap`]
+//! `try_insert`, `try_update`, `try_compute`, and `try_remove`, `try_clear`, which have nothing to hand back but the reason; of
+//! [`SnapshotMap`] the same without `try_compute` (its `try_batch` is a batch that may fail, and waits); of [`RcuCell`]
+//! `try_store`. A write that makes no garbage (a new key, an absent one) never waits. Counted are nodes, versions and tables, and for a snapshot map its
 //! table; not what keys and values own elsewhere.
 //!
 //! # Checked and trusted

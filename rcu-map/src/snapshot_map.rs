@@ -16,11 +16,12 @@ use crate::error::Rejected;
 use crate::lock::Lock;
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::ops::Deref;
-use sync_base::Domain;
 use sync_base::sync::Arc;
+use sync_base::{Domain, Stalled};
 
 /// A hash map under whole-map RCU: the fastest consistent reads, and writes that cost O(n).
 ///
@@ -176,15 +177,14 @@ where
 {
     /// Makes any number of changes visible at once. O(n) at the first change; nothing if `f` changes nothing.
     ///
-    /// `f` runs exactly once, under the writers' lock. If it panics, nothing has changed.
+    /// `f` runs exactly once, under the writers' lock. If it panics, nothing has changed. Before it runs, a domain over its
+    /// garbage limit is waited for as long as its settings say.
     ///
     /// # Panics
     /// When called from inside user code that runs under this map's lock.
     pub fn batch<R>(&self, f: impl FnOnce(&mut Batch<'_, K, V, S>) -> R) -> R {
-        match self.try_batch(|batch| Ok::<R, std::convert::Infallible>(f(batch))) {
-            Ok(result) => result,
-            Err(never) => match never {},
-        }
+        self.domain().admit(self.current.with(weigh));
+        self.change_surely(f)
     }
 
     /// As [`batch`](Self::batch), and publishes nothing if `f` returns an error.
@@ -193,6 +193,11 @@ where
     /// What `f` returned.
     pub fn try_batch<R, E>(&self, f: impl FnOnce(&mut Batch<'_, K, V, S>) -> Result<R, E>) -> Result<R, E> {
         self.domain().admit(self.current.with(weigh));
+        self.change(f)
+    }
+
+    /// As [`try_batch`](Self::try_batch), without waiting for room.
+    fn change<R, E>(&self, f: impl FnOnce(&mut Batch<'_, K, V, S>) -> Result<R, E>) -> Result<R, E> {
         let locked = self.writers.lock();
         let seen = self.load();
         let mut batch = Batch {
@@ -220,36 +225,67 @@ where
     /// # Errors
     /// [`Rejected`] with key and value; the map is unchanged.
     pub fn try_insert(&self, key: K, value: V) -> Result<Option<V>, Rejected<(K, V)>> {
-        match self.domain().try_admit(self.current.with(weigh)) {
-            Ok(()) => Ok(self.insert(key, value)),
+        match self.try_room() {
+            Ok(()) => Ok(self.change_surely(|batch| batch.insert(key, value))),
             Err(stalled) => Err(Rejected::new((key, value), stalled)),
         }
     }
 
-    /// Removes a key and returns its value. O(n) if it is present.
+    /// Removes a key and returns its value. O(n) if it is present, else a look-up.
     pub fn remove<Q>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        if !self.contains_key(key) {
+            return None;
+        }
         self.batch(|batch| batch.remove(key))
     }
 
-    /// Replaces a value by what `f` makes of it; says whether the key is present. O(n). `f` runs once.
+    /// As [`remove`](Self::remove), unless stalled readers have brought the domain to its garbage limit.
+    ///
+    /// # Errors
+    /// [`Stalled`], naming the reader's thread; the map is unchanged.
+    pub fn try_remove<Q>(&self, key: &Q) -> Result<Option<V>, Stalled>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if !self.contains_key(key) {
+            return Ok(None);
+        }
+        self.try_room()?;
+        Ok(self.change_surely(|batch| batch.remove(key)))
+    }
+
+    /// Replaces a value by what `f` makes of it; says whether the key is present. O(n) if it is, else a look-up. `f` runs
+    /// once.
     pub fn update<Q>(&self, key: &Q, f: impl FnOnce(&V) -> V) -> bool
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.batch(|batch| {
-            let Some(value) = batch.get(key).map(f) else {
-                return false;
-            };
-            if let Some(slot) = batch.edit().get_mut(key) {
-                *slot = value;
-            }
-            true
-        })
+        self.contains_key(key) && self.batch(|batch| batch.update(key, f))
+    }
+
+    /// As [`update`](Self::update), unless stalled readers have brought the domain to its garbage limit.
+    ///
+    /// # Errors
+    /// [`Rejected`] with the closure, which has not run; the map is unchanged.
+    pub fn try_update<Q, F>(&self, key: &Q, f: F) -> Result<bool, Rejected<F>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        F: FnOnce(&V) -> V,
+    {
+        if !self.contains_key(key) {
+            return Ok(false);
+        }
+        match self.try_room() {
+            Ok(()) => Ok(self.change_surely(|batch| batch.update(key, f))),
+            Err(stalled) => Err(Rejected::new(f, stalled)),
+        }
     }
 
     /// Removes every entry for which `keep` says false. O(n).
@@ -259,7 +295,33 @@ where
 
     /// Removes every entry.
     pub fn clear(&self) {
-        self.batch(|batch| batch.clear());
+        if !self.is_empty() {
+            self.batch(|batch| batch.clear());
+        }
+    }
+
+    /// As [`clear`](Self::clear), unless stalled readers have brought the domain to its garbage limit.
+    ///
+    /// # Errors
+    /// [`Stalled`], naming the reader's thread; the map is unchanged.
+    pub fn try_clear(&self) -> Result<(), Stalled> {
+        if !self.is_empty() {
+            self.try_room()?;
+            self.change_surely(|batch| batch.clear());
+        }
+        Ok(())
+    }
+
+    /// Asks for room for the present version, which a write is about to replace.
+    fn try_room(&self) -> Result<(), Stalled> {
+        self.domain().try_admit(self.current.with(weigh))
+    }
+
+    fn change_surely<R>(&self, f: impl FnOnce(&mut Batch<'_, K, V, S>) -> R) -> R {
+        match self.change(|batch| Ok::<R, Infallible>(f(batch))) {
+            Ok(result) => result,
+            Err(never) => match never {},
+        }
     }
 
     /// Stores every pair, all visible at once. O(n), not O(n) a pair.
@@ -341,6 +403,21 @@ where
         } else {
             None
         }
+    }
+
+    /// Replaces a value by what `f` makes of it; says whether the key is present, and copies nothing if it is absent.
+    pub fn update<Q>(&mut self, key: &Q, f: impl FnOnce(&V) -> V) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let Some(value) = self.get(key).map(f) else {
+            return false;
+        };
+        if let Some(slot) = self.edit().get_mut(key) {
+            *slot = value;
+        }
+        true
     }
 
     /// Removes every entry, without copying them first.

@@ -193,6 +193,98 @@ fn closures_may_use_the_map_they_are_called_from() {
     }
 }
 
+/// A key or value that panics when it is dropped, if it is the named one.
+struct Bomb(&'static str, Arc<Fuse>);
+#[derive(Default)]
+struct Fuse {
+    lit: std::sync::Mutex<&'static str>,
+    alive: AtomicIsize,
+}
+impl Bomb {
+    fn new(name: &'static str, fuse: &Arc<Fuse>) -> Self {
+        // Relaxed: a tally.
+        fuse.alive.fetch_add(1, Ordering::Relaxed);
+        Self(name, Arc::clone(fuse))
+    }
+}
+// All are one key, and equal values.
+impl Hash for Bomb {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+impl PartialEq for Bomb {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for Bomb {}
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        // Relaxed: a tally.
+        self.1.alive.fetch_sub(1, Ordering::Relaxed);
+        let lit = {
+            let mut lit = self.1.lit.lock().unwrap();
+            *lit == self.0 && std::mem::take(&mut *lit) == self.0
+        };
+        assert!(!lit, "{} panics", self.0);
+    }
+}
+
+#[test]
+fn a_panicking_drop_of_what_was_passed_in_leaks_no_entry() {
+    type Map = RcuMap<Bomb, Bomb>;
+    type Write = fn(&Map, &dyn Fn(&'static str) -> Bomb);
+    let writes: [(&str, bool, Write); 7] = [
+        ("arg", true, |map, b| {
+            drop(map.compute(b("arg"), |_| Action::Remove))
+        }),
+        ("arg", true, |map, b| {
+            drop(map.compute(b("arg"), |_| Action::Keep))
+        }),
+        ("arg", true, |map, b| {
+            drop(map.get_or_insert_with(b("arg"), || b("made")))
+        }),
+        ("arg", false, |map, b| {
+            let make = || map.insert(b("k"), b("v")).map_or_else(|| b("made"), |_| b("odd"));
+            drop(map.get_or_insert_with(b("arg"), make));
+        }),
+        ("made", false, |map, b| {
+            let make = || map.insert(b("k"), b("v")).map_or_else(|| b("made"), |_| b("odd"));
+            drop(map.get_or_insert_with(b("arg"), make));
+        }),
+        ("arg", true, |map, b| {
+            let expected = b("expected");
+            drop(map.compare_exchange(b("arg"), Some(&expected), None));
+        }),
+        ("closure", true, |map, b| {
+            let owned = b("closure");
+            drop(map.compute(b("arg"), move |_| {
+                assert_eq!(owned.0, "closure");
+                Action::Remove
+            }));
+        }),
+    ];
+    for (number, (lit, present, write)) in writes.into_iter().enumerate() {
+        let (fuse, domain) = (Arc::new(Fuse::default()), Domain::new());
+        let bomb = |name| Bomb::new(name, &fuse);
+        let map: Map = RcuMap::builder().domain(domain.clone()).build();
+        if present {
+            map.insert(bomb("k"), bomb("v"));
+        }
+        *fuse.lit.lock().unwrap() = lit;
+        panics(|| write(&map, &bomb));
+        drop(map);
+        domain.collect();
+        // Relaxed: one thread.
+        assert_eq!(fuse.alive.load(Ordering::Relaxed), 0, "write {number}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "capacity overflow")]
+fn room_for_more_than_the_address_space_is_refused() {
+    let _: RcuMap<u8, u8> = RcuMap::with_capacity(usize::MAX);
+}
+
 /// A key whose comparison writes to the map it stands in.
 struct Reentrant(u32, &'static std::sync::OnceLock<RcuMap<Reentrant, u32>>);
 impl Hash for Reentrant {
@@ -213,7 +305,7 @@ impl Eq for Reentrant {}
 #[test]
 fn an_eq_that_writes_to_its_map_panics_instead_of_deadlocking() {
     let map: &'static _ = Box::leak(Box::new(std::sync::OnceLock::new()));
-    map.get_or_init(|| RcuMap::<Reentrant, u32>::builder().shards(1).build());
+    map.get_or_init(|| RcuMap::builder().shards(1).build());
     let map_ref = map.get().unwrap();
     map_ref.insert(Reentrant(7, map), 1);
     panics(|| drop(map_ref.insert(Reentrant(7, map), 2)));

@@ -208,6 +208,135 @@ fn c1_try_writes_of_cell_and_snapshot_map_hand_the_value_back() {
     });
 }
 
+/// Runs `body` while a reader that sleeps holds the domain of `fill` past its limit of 4 KiB.
+fn past_the_limit(domain: &Domain, fill: impl Fn() -> bool, body: impl FnOnce()) {
+    let asleep = Barrier::new(2);
+    std::thread::scope(|s| {
+        // Dropped by a panic too, so that a failure is reported and not waited for.
+        let (wake, woken) = mpsc::channel::<()>();
+        let ready = &asleep;
+        s.spawn(move || {
+            let _pinned = domain.pin();
+            ready.wait();
+            let _ = woken.recv();
+        });
+        asleep.wait();
+        assert!((0..1_000).any(|_| !fill()), "the limit was never reached");
+        body();
+        drop(wake);
+    });
+}
+
+#[test]
+fn c1_a_write_that_makes_no_garbage_neither_waits_nor_is_refused() {
+    let domain = tight_domain();
+    let map: RcuMap<u32, [u8; 1000]> = RcuMap::builder().domain(domain.clone()).build();
+    map.insert(0, [0; 1000]);
+    let fill = || map.try_insert(0, [1; 1000]).is_ok();
+    past_the_limit(&domain, fill, || {
+        let before = domain.stats();
+        assert!(map.remove(&1).is_none() && map.update(&1, |v| *v).is_none());
+        map.compute(0, |_| Action::Keep);
+        map.compute(1, |_| Action::Remove);
+        map.insert(1, [0; 1000]);
+        assert!(map.try_insert(2, [0; 1000]).is_ok());
+        map.extend((3..53).map(|key| (key, [0; 1000])));
+        assert_eq!(map.retain(|_, _| true), 0);
+        assert!(
+            map.compare_exchange(0, Some(&[9; 1000]), None).is_err()
+                && map.compare_exchange(60, None, Some([0; 1000])).is_ok()
+        );
+        let after = domain.stats();
+        assert_eq!(
+            (before.limit_exceeded, before.limit_refused),
+            (after.limit_exceeded, after.limit_refused)
+        );
+        map.extend((0..50).map(|key| (key, [2; 1000])));
+        assert_eq!(
+            domain.stats().limit_exceeded,
+            after.limit_exceeded + 1,
+            "one wait a call"
+        );
+        map.retain(|key, _| *key >= 50);
+        assert_eq!(domain.stats().limit_exceeded, after.limit_exceeded + 2);
+        map.clear();
+        assert_eq!(domain.stats().limit_exceeded, after.limit_exceeded + 3, "counted");
+    });
+}
+
+#[test]
+fn c1_try_writes_of_the_map_hand_back_what_they_were_given() {
+    let domain = tight_domain();
+    let map: RcuMap<u32, [u8; 1000]> = RcuMap::builder().domain(domain.clone()).build();
+    map.insert(0, [0; 1000]);
+    let fill = || map.try_insert(0, [1; 1000]).is_ok();
+    past_the_limit(&domain, fill, || {
+        let exceeded = domain.stats().limit_exceeded;
+        assert_eq!(map.try_remove(&0).unwrap_err().limit, 4096);
+        assert!(map.try_remove(&1).is_ok_and(|former| former.is_none()));
+        let back = map.try_update(&0, |_| [7; 1000]).unwrap_err();
+        assert_eq!(back.into_value()(&[0; 1000])[0], 7);
+        assert!(map.try_update(&1, |v| *v).is_ok());
+        let (key, mut decide) = map.try_compute(0, |_| Action::Remove).unwrap_err().into_value();
+        assert_eq!((key, decide(None)), (0, Action::Remove));
+        assert!(map.try_compute(0, |_| Action::Keep).is_ok());
+        assert!(map.try_compute(1, |_| Action::Put([1; 1000])).is_ok());
+        assert!(map.try_clear().is_err());
+        assert_eq!((map.len(), domain.stats().limit_exceeded), (2, exceeded));
+    });
+    assert!(map.try_compute(0, |_| Action::Put([3; 1000])).is_ok());
+    assert_eq!(map.get_cloned(&0).map(|v| v[0]), Some(3));
+    assert!(map.try_update(&0, |_| [4; 1000]).is_ok() && map.try_remove(&0).is_ok());
+    assert!(map.try_clear().is_ok() && map.is_empty());
+}
+
+#[test]
+fn c1_try_writes_of_the_snapshot_map_hand_back_what_they_were_given() {
+    let domain = tight_domain();
+    let map: SnapshotMap<u32, [u8; 1000]> =
+        SnapshotMap::in_domain([(0, [0; 1000])].into_iter().collect(), domain.clone());
+    let fill = || map.try_insert(0, [1; 1000]).is_ok();
+    past_the_limit(&domain, fill, || {
+        let before = domain.stats();
+        assert!(map.remove(&1).is_none() && !map.update(&1, |v| *v));
+        assert_eq!(map.try_remove(&1), Ok(None));
+        assert!(map.try_update(&1, |v| *v).is_ok_and(|present| !present));
+        assert_eq!(domain.stats().limit_exceeded, before.limit_exceeded, "no wait");
+        assert_eq!(map.try_remove(&0).unwrap_err().limit, 4096);
+        let back = map.try_update(&0, |_| [7; 1000]).unwrap_err();
+        assert_eq!(back.into_value()(&[0; 1000])[0], 7);
+        assert!(map.try_clear().is_err());
+        assert_eq!(
+            (map.len(), domain.stats().limit_exceeded),
+            (1, before.limit_exceeded)
+        );
+    });
+    assert_eq!(map.try_update(&0, |_| [7; 1000]).ok(), Some(true));
+    assert_eq!(map.try_remove(&0).map(|v| v.map(|v| v[0])), Ok(Some(7)));
+    assert!(map.try_clear().is_ok());
+}
+
+#[test]
+fn b5_a_forgotten_version_does_not_keep_its_reader_in_the_past() {
+    let cell = RcuCell::new(1);
+    let mut reader = cell.reader();
+    std::mem::forget(reader.load());
+    cell.store(2);
+    assert_eq!(*reader.load(), 1, "held, for all it knows");
+    assert_eq!(*reader.get(), 2);
+    assert_eq!(*reader.load(), 2);
+    std::mem::forget(reader.load());
+    cell.store(3);
+    assert!(reader.refresh() && !reader.refresh());
+    assert_eq!(*reader.load(), 3);
+    let map: SnapshotMap<u32, u32> = SnapshotMap::new();
+    let mut reader = map.reader();
+    std::mem::forget(reader.load());
+    map.insert(1, 1);
+    assert!(reader.refresh());
+    assert_eq!(reader.with(&1, |v| *v), Some(1));
+}
+
 #[test]
 fn c1_remove_update_batch_iteration_and_snapshot_work_together() {
     let map: RcuMap<u32, u32> = (0..1000).map(|i| (i, i)).collect();

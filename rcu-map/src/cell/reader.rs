@@ -16,7 +16,8 @@ use sync_base::sync::Arc;
 ///
 /// While a [`Version`] is held, every further [`load`](Self::load) of this handle gives the same version: a request that
 /// holds one sees one version throughout, however deep its calls go. An idle handle keeps one version alive until its next
-/// look: at most one a handle; [`refresh`](Self::refresh) lets go of it.
+/// look: at most one a handle; [`refresh`](Self::refresh) lets go of it. A [`Version`] given to `mem::forget` counts as held until the next
+/// `refresh`, or until [`get`](Self::get) finds a newer version.
 ///
 /// `C` is whatever leads to the cell: `&RcuCell<T>`, `Arc<RcuCell<T>>`, a `&'static`.
 ///
@@ -87,6 +88,7 @@ impl<T: Send + Sync + 'static, C: Deref<Target = RcuCell<T>>> CellReader<T, C> {
     #[inline(always)]
     pub fn get(&mut self) -> &T {
         if !self.is_current() {
+            *self.held.get_mut() = 0; // an exclusive handle has lent nothing: a `Version` was forgotten
             self.renew();
         }
         self.kept.get_mut()
@@ -100,6 +102,7 @@ impl<T: Send + Sync + 'static, C: Deref<Target = RcuCell<T>>> CellReader<T, C> {
 
     /// Lets go of a version that is no longer current, and says whether it did.
     pub fn refresh(&mut self) -> bool {
+        *self.held.get_mut() = 0; // as in `get`
         let stale = !self.is_current();
         if stale {
             self.renew();

@@ -2,7 +2,7 @@
 //!
 //! Layers, each checked on its own: [`hash`] and [`control`] the bits, [`table`] probing, [`directory`] from hashes to
 //! tables, [`node`] an entry and its owners, [`shard`] writes and growth, [`read`] guards and readers, [`write`] the
-//! writing operations, [`iter`] walks, [`snapshot`] consistent copies.
+//! writing operations, [`retire`] what they unlink, [`iter`] walks, [`snapshot`] consistent copies.
 //!
 //! # Invariants
 //! - M1: a reference given out is bounded by a guard of the map's own domain and by a borrow of the map: the node behind
@@ -19,6 +19,7 @@ mod iter;
 mod node;
 mod prefetch;
 mod read;
+mod retire;
 mod shard;
 mod snapshot;
 mod table;
@@ -28,8 +29,9 @@ pub use build::Builder;
 pub use iter::Iter;
 pub use node::Entry;
 pub use read::{Pinned, Reader, Ref};
+pub use retire::Removed;
 pub use snapshot::Snapshot;
-pub use write::{Action, CompareExchangeError, Former, Outcome, Removed};
+pub use write::{Action, CompareExchangeError, Former, Outcome};
 
 use hash::Hashed;
 use node::Node;
@@ -105,12 +107,15 @@ impl<K, V> RcuMap<K, V> {
     }
 
     /// Makes an empty map with room for `capacity` entries.
+    ///
+    /// # Panics
+    /// With "capacity overflow" when no address space could hold them.
     pub fn with_capacity(capacity: usize) -> Self {
         Self::builder().capacity(capacity).build()
     }
 
     /// Chooses capacity, shards, hasher and reclamation domain.
-    pub fn builder() -> Builder<RandomState> {
+    pub fn builder() -> Builder<K, V> {
         Builder::new()
     }
 }

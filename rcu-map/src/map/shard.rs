@@ -68,8 +68,8 @@ type Outgrown<K, V> = NonNull<Directory<Node<K, V>>>;
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Cleared<K, V> {
-    /// With its tables and every node in them.
-    pub(crate) directory: NonNull<Directory<Node<K, V>>>,
+    /// With its tables and every node in them; taken out as it is retired.
+    pub(crate) directory: Option<NonNull<Directory<Node<K, V>>>>,
     /// Without theirs.
     pub(crate) outgrown: Vec<Outgrown<K, V>>,
 }
@@ -113,6 +113,11 @@ impl<K, V> Shards<K, V> {
     /// spread evenly.
     pub(crate) fn new(shard_bits: u32, capacity: usize) -> Self {
         debug_assert!(shard_bits <= STRIPE_BITS_MAX);
+        // A slot, its tag and the slots left free take more than a node's address each.
+        assert!(
+            capacity <= isize::MAX as usize / size_of::<usize>() / 2,
+            "capacity overflow"
+        );
         let tables = capacity.div_ceil(limit(BITS_MAX)).next_power_of_two();
         let depth = tables.trailing_zeros().clamp(shard_bits, PREFIX_BITS_MAX);
         let bits = bits_for(capacity.div_ceil(1 << depth));
@@ -217,7 +222,7 @@ impl<K, V> Shards<K, V> {
             books.live.store(0, Ordering::Relaxed);
         }
         let cleared = Cleared {
-            directory: self.exchange(fresh),
+            directory: Some(self.exchange(fresh)),
             outgrown: std::mem::take(&mut *publishing),
         };
         drop(publishing);

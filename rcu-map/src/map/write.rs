@@ -5,19 +5,28 @@
 //! begins again, which means that another writer has succeeded: lock-freedom between closures, at the price that **a
 //! closure may run more than once**. While the section is open the node's address cannot be used again, so comparing
 //! addresses suffices.
+//!
+//! # Room
+//! A write asks the domain for room when it is about to make garbage, once in a call, and under no lock; so what
+//! changes nothing, or adds a key, never waits. The look before it asks is a hint: if the key comes meanwhile, the
+//! limit is passed by one entry. The tables that growth replaces are counted and not asked for.
+//!
+//! # Panics in `Drop`
+//! What a caller passed in may panic when it is dropped. So it is dropped by [`then_drop`], while what the map has given up
+//! is still owned by a local that unwinding retires: Rust forgets a value that was already returned.
 
-use super::directory::Directory;
+use super::hash::Hashed;
 use super::node::{Fresh, Node};
-use super::shard::Unlinked;
-use super::table::{Table, TableWord};
-use super::{Entry, RcuMap, free_all};
+use super::retire::{Removed, retire_directory, retire_directory_and_nodes, retire_table};
+use super::shard::{Cleared, Unlinked};
+use super::{Entry, RcuMap};
 use crate::error::Rejected;
 use std::borrow::Borrow;
+use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::ops::Deref;
 use std::ptr::NonNull;
-use sync_base::Domain;
+use sync_base::{Domain, Guard, Stalled};
 
 /// What [`RcuMap::compute`] does with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,22 +88,22 @@ where
     ///
     /// A reader sees the former entry or the new one, never neither. The new key takes the place of the equal old one.
     ///
-    /// When the domain is over its garbage limit this waits for it as long as the domain's settings say, then stores
-    /// all the same; [`try_insert`](Self::try_insert) refuses instead.
+    /// When the key is present and the domain is over its garbage limit this waits for it as long as the domain's settings
+    /// say, then stores all the same; [`try_insert`](Self::try_insert) refuses instead. So do the other operations.
     pub fn insert(&self, key: K, value: V) -> Former<'_, K, V> {
-        self.domain.admit(Node::<K, V>::BYTES);
-        let fresh = Fresh::new(self.hashed(&key), key, value);
-        let unlinked = self.shards.hold(fresh.hashed()).put(fresh);
-        self.settle(unlinked)
+        if self.lacks_room_for(&key) {
+            self.domain.admit(Node::<K, V>::BYTES);
+        }
+        self.store(key, value)
     }
 
-    /// Stores a value unless readers that hold garbage up have brought the domain to its limit.
+    /// Stores a value unless the key is present and readers that hold garbage up have brought the domain to its limit.
     ///
     /// # Errors
     /// [`Rejected`] with key and value, naming the stalled reader's thread; the map is unchanged.
     pub fn try_insert(&self, key: K, value: V) -> Result<Former<'_, K, V>, Rejected<(K, V)>> {
-        match self.domain.try_admit(Node::<K, V>::BYTES) {
-            Ok(()) => Ok(self.insert(key, value)),
+        match self.try_room_for(&key) {
+            Ok(()) => Ok(self.store(key, value)),
             Err(stalled) => Err(Rejected::new((key, value), stalled)),
         }
     }
@@ -105,33 +114,54 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.domain.admit(Node::<K, V>::BYTES);
-        let hashed = self.hashed(key);
-        let node = self
-            .shards
-            .hold(hashed)
-            .take(hashed, move |k| k.borrow() == key)?;
-        // SAFETY: M2: this call unlinked it.
-        Some(unsafe { Removed::new(node, self.domain()) })
+        if self.lacks_room_for(key) {
+            self.domain.admit(Node::<K, V>::BYTES);
+        }
+        self.take(key)
+    }
+
+    /// Removes a key unless it is present and readers that hold garbage up have brought the domain to its limit.
+    ///
+    /// # Errors
+    /// [`Stalled`], naming the reader's thread; the map is unchanged.
+    pub fn try_remove<Q>(&self, key: &Q) -> Result<Former<'_, K, V>, Stalled>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.try_room_for(key)?;
+        Ok(self.take(key))
     }
 
     /// Replaces a value by what `f` makes of it; returns the former entry, or nothing if the key is absent.
     ///
-    /// `f` may run more than once, when another writer changes the entry meanwhile. It runs outside every lock.
-    pub fn update<Q>(&self, key: &Q, mut f: impl FnMut(&V) -> V) -> Former<'_, K, V>
+    /// `f` may run more than once, when another writer changes the entry meanwhile. It runs outside every lock. The new
+    /// entry has a clone of the stored key, hence `K: Clone`; where keys cannot be cloned, [`compute`](Self::compute)
+    /// takes one.
+    pub fn update<Q>(&self, key: &Q, f: impl FnMut(&V) -> V) -> Former<'_, K, V>
     where
         K: Borrow<Q> + Clone,
         Q: Hash + Eq + ?Sized,
     {
-        self.domain.admit(Node::<K, V>::BYTES);
-        let guard = self.domain.pin();
-        let hashed = self.hashed(key);
-        loop {
-            let seen = self.find(key, &guard)?;
-            let fresh = Fresh::new(hashed, seen.key.clone(), f(&seen.value));
-            if let Ok(former) = self.swap(seen, fresh) {
-                return Some(former);
-            }
+        if self.lacks_room_for(key) {
+            self.domain.admit(Node::<K, V>::BYTES);
+        }
+        self.replace_by(key, f)
+    }
+
+    /// As [`update`](Self::update), unless readers that hold garbage up have brought the domain to its limit.
+    ///
+    /// # Errors
+    /// [`Rejected`] with the closure, which has not run, naming the stalled reader's thread; the map is unchanged.
+    pub fn try_update<Q, F>(&self, key: &Q, f: F) -> Result<Former<'_, K, V>, Rejected<F>>
+    where
+        K: Borrow<Q> + Clone,
+        Q: Hash + Eq + ?Sized,
+        F: FnMut(&V) -> V,
+    {
+        match self.try_room_for(key) {
+            Ok(()) => Ok(self.replace_by(key, f)),
+            Err(stalled) => Err(Rejected::new(f, stalled)),
         }
     }
 
@@ -152,30 +182,29 @@ where
     /// stock.compute("bolt", take_one);
     /// assert!(!stock.contains_key("bolt"));
     /// ```
-    pub fn compute(&self, key: K, mut f: impl FnMut(Option<&V>) -> Action<V>) -> Outcome<'_, K, V> {
-        self.domain.admit(Node::<K, V>::BYTES);
-        let guard = self.domain.pin();
-        let hashed = self.hashed(&key);
-        let mut key = key;
-        loop {
-            let seen = self.find(&key, &guard);
-            match (f(seen.map(|node| &node.value)), seen) {
-                (Action::Keep, _) | (Action::Remove, None) => return Outcome::Kept,
-                (Action::Remove, Some(seen)) => {
-                    if let Some(former) = self.unlink(seen) {
-                        return Outcome::Removed(former);
-                    }
-                }
-                (Action::Put(value), Some(seen)) => match self.swap(seen, Fresh::new(hashed, key, value)) {
-                    Ok(former) => return Outcome::Replaced(former),
-                    Err(fresh) => key = fresh.into_parts().0,
-                },
-                (Action::Put(value), None) => match self.put_if_absent(Fresh::new(hashed, key, value)) {
-                    Ok(_) => return Outcome::Inserted,
-                    Err(fresh) => key = fresh.into_parts().0,
-                },
-            }
+    pub fn compute(&self, key: K, f: impl FnMut(Option<&V>) -> Action<V>) -> Outcome<'_, K, V> {
+        let wait = |domain: &Domain| {
+            domain.admit(Node::<K, V>::BYTES);
+            Ok::<(), Infallible>(())
+        };
+        match self.decide(key, f, wait) {
+            Ok(outcome) => outcome,
+            Err((_, never)) => match never {},
         }
+    }
+
+    /// As [`compute`](Self::compute), but changes no entry that is present once readers that hold garbage up have brought
+    /// the domain to its limit.
+    ///
+    /// # Errors
+    /// [`Rejected`] with key and closure, naming the stalled reader's thread; the map is unchanged. The closure has run, and
+    /// what it said is dropped.
+    pub fn try_compute<F>(&self, key: K, f: F) -> Result<Outcome<'_, K, V>, Rejected<(K, F)>>
+    where
+        F: FnMut(Option<&V>) -> Action<V>,
+    {
+        self.decide(key, f, |domain| domain.try_admit(Node::<K, V>::BYTES))
+            .map_err(|(parts, stalled)| Rejected::new(parts, stalled))
     }
 
     /// Returns the entry of a key, storing what `make` returns if there is none.
@@ -186,18 +215,23 @@ where
         let guard = self.domain.pin();
         if let Some(seen) = self.find(&key, &guard) {
             // SAFETY: N2: met within the section.
-            return unsafe { Entry::from_shared(NonNull::from(seen)) };
+            let entry = unsafe { Entry::from_shared(NonNull::from(seen)) };
+            return then_drop(entry, (guard, key, make));
         }
         let mut fresh = Fresh::new(self.hashed(&key), key, make());
         loop {
             match self.put_if_absent(fresh) {
-                // SAFETY: N2: linked within the section, so its retirement waits for it.
-                Ok(node) => return unsafe { Entry::from_shared(node) },
+                Ok(node) => {
+                    // SAFETY: N2: linked within the section, so its retirement waits for it.
+                    let entry = unsafe { Entry::from_shared(node) };
+                    return then_drop(entry, guard);
+                }
                 Err(back) => fresh = back,
             }
             if let Some(seen) = self.find(fresh.key(), &guard) {
                 // SAFETY: N2: met within the section.
-                return unsafe { Entry::from_shared(NonNull::from(seen)) };
+                let entry = unsafe { Entry::from_shared(NonNull::from(seen)) };
+                return then_drop(entry, (guard, fresh));
             }
         }
     }
@@ -219,30 +253,49 @@ where
     where
         V: PartialEq,
     {
-        self.domain.admit(Node::<K, V>::BYTES);
+        let equals = |value: &V| expected == Some(value);
+        if expected.is_some() && !self.has_room() && self.with(&key, equals) == Some(true) {
+            self.domain.admit(Node::<K, V>::BYTES);
+        }
         let guard = self.domain.pin();
+        let (result, key) = self.exchange_in(key, expected, new, &guard);
+        then_drop(result, (guard, key))
+    }
+
+    /// Gives the key back if it was not stored.
+    #[allow(clippy::type_complexity)]
+    fn exchange_in(
+        &self,
+        mut key: K,
+        expected: Option<&V>,
+        mut new: Option<V>,
+        guard: &Guard<'_>,
+    ) -> (Result<Former<'_, K, V>, CompareExchangeError<K, V>>, Option<K>)
+    where
+        V: PartialEq,
+    {
         let hashed = self.hashed(&key);
-        let (mut key, mut new) = (key, new);
         loop {
-            let seen = self.find(&key, &guard);
+            let seen = self.find(&key, guard);
             if seen.map(|node| &node.value) != expected {
                 // SAFETY: N2: met within the section.
                 let current = seen.map(|node| unsafe { Entry::from_shared(NonNull::from(node)) });
-                return Err(CompareExchangeError { current, new });
+                return (Err(CompareExchangeError { current, new }), Some(key));
             }
+            let seen = seen.map(NonNull::from);
             let back = match (seen, new) {
-                (None, None) => return Ok(None),
+                (None, None) => return (Ok(None), Some(key)),
                 (None, Some(value)) => match self.put_if_absent(Fresh::new(hashed, key, value)) {
-                    Ok(_) => return Ok(None),
+                    Ok(_) => return (Ok(None), None),
                     Err(fresh) => fresh,
                 },
                 (Some(seen), Some(value)) => match self.swap(seen, Fresh::new(hashed, key, value)) {
-                    Ok(former) => return Ok(Some(former)),
+                    Ok(former) => return (Ok(Some(former)), None),
                     Err(fresh) => fresh,
                 },
                 (Some(seen), None) => {
-                    if let Some(former) = self.unlink(seen) {
-                        return Ok(Some(former));
+                    if let Some(former) = self.unlink(hashed, seen) {
+                        return (Ok(Some(former)), Some(key));
                     }
                     new = None;
                     continue;
@@ -256,15 +309,19 @@ where
     /// Removes every entry for which `keep` says false, and returns how many. O(n), one entry at a time.
     ///
     /// `keep` runs outside every lock, once for each entry met. An entry replaced between its look and its removal
-    /// stays. Weakly consistent, like a walk.
+    /// stays. Weakly consistent, like a walk. Waits for room once, at the first removal.
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> usize {
-        self.domain.admit(Node::<K, V>::BYTES);
         let guard = self.domain.pin();
-        let mut removed = 0;
+        let (mut removed, mut asked) = (0, false);
         for node in super::Iter::new(&self.shards, &guard).nodes() {
-            if !keep(&node.key, &node.value) && self.unlink(node).is_some() {
-                removed += 1;
+            if keep(&node.key, &node.value) {
+                continue;
             }
+            if !asked {
+                self.domain.admit(Node::<K, V>::BYTES);
+                asked = true;
+            }
+            removed += usize::from(self.unlink(node.hashed, NonNull::from(node)).is_some());
         }
         removed
     }
@@ -274,47 +331,238 @@ where
     /// Linearizable with every other operation, snapshots included: what was stored before is gone, what is stored after
     /// stays. A walk that began before goes on over what it was walking. Costs O(1) (a fresh table of least size, some
     /// 8 KiB); freeing the entries costs O(n), later. Readers inside a section go on seeing what they hold.
+    ///
+    /// Asks for room for every entry at once: where a stalled reader prevents it, it waits, then goes past the limit, counted.
     pub fn clear(&self) {
-        let cleared = self.shards.clear();
-        // SAFETY: M2: this call unlinked the directory, its tables and every node still linked in them.
-        unsafe { retire_directory_and_nodes(self.domain(), cleared.directory) };
-        for outgrown in cleared.outgrown {
-            // SAFETY: M2: unlinked when it was outgrown, and kept by nobody any more.
-            unsafe { retire_directory(self.domain(), outgrown) };
+        let bytes = self.entry_bytes();
+        if bytes != 0 {
+            self.domain.admit(bytes);
         }
+        self.empty();
+    }
+
+    /// As [`clear`](Self::clear), unless a stalled reader would hold back so much that the domain passed its limit.
+    ///
+    /// # Errors
+    /// [`Stalled`], naming the reader's thread; the map is unchanged.
+    pub fn try_clear(&self) -> Result<(), Stalled> {
+        let bytes = self.entry_bytes();
+        if bytes != 0 {
+            self.domain.try_admit(bytes)?;
+        }
+        self.empty();
+        Ok(())
     }
 
     /// Stores every pair, one at a time: readers may see some of them before the rest. Takes `&self`.
+    ///
+    /// Waits for room while there is some to be had by it; once a stalled reader has made it wait in vain, the rest is
+    /// stored without waiting.
     pub fn extend(&self, entries: impl IntoIterator<Item = (K, V)>) {
+        let mut waits = true;
         for (key, value) in entries {
-            self.insert(key, value);
+            if waits && self.lacks_room_for(&key) {
+                waits = self.domain.admit(Node::<K, V>::BYTES);
+            }
+            self.store(key, value);
         }
+    }
+
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.domain.has_room(Node::<K, V>::BYTES)
+    }
+
+    /// Whether a write to a key would make garbage that there is no room for. One load while there is room.
+    #[inline]
+    fn lacks_room_for<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        !self.has_room() && self.contains_key(key)
+    }
+
+    #[inline]
+    fn try_room_for<Q>(&self, key: &Q) -> Result<(), Stalled>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.lacks_room_for(key) {
+            self.domain.try_admit(Node::<K, V>::BYTES)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn entry_bytes(&self) -> usize {
+        self.len().saturating_mul(Node::<K, V>::BYTES)
+    }
+
+    fn store(&self, key: K, value: V) -> Former<'_, K, V> {
+        let fresh = Fresh::new(self.hashed(&key), key, value);
+        let unlinked = self.shards.hold(fresh.hashed()).put(fresh);
+        self.settle(unlinked)
+    }
+
+    fn take<Q>(&self, key: &Q) -> Former<'_, K, V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hashed = self.hashed(key);
+        let node = self
+            .shards
+            .hold(hashed)
+            .take(hashed, move |k| k.borrow() == key)?;
+        // SAFETY: M2: this call unlinked it.
+        Some(unsafe { Removed::new(node, self.domain()) })
+    }
+
+    fn replace_by<Q>(&self, key: &Q, mut f: impl FnMut(&V) -> V) -> Former<'_, K, V>
+    where
+        K: Borrow<Q> + Clone,
+        Q: Hash + Eq + ?Sized,
+    {
+        let guard = self.domain.pin();
+        let hashed = self.hashed(key);
+        loop {
+            let seen = self.find(key, &guard)?;
+            let fresh = Fresh::new(hashed, seen.key.clone(), f(&seen.value));
+            if let Ok(former) = self.swap(NonNull::from(seen), fresh) {
+                return then_drop(Some(former), (guard, f));
+            }
+        }
+    }
+
+    /// Decides by `f`, after `room` has been asked if an entry is to go.
+    fn decide<F, E>(
+        &self,
+        key: K,
+        mut f: F,
+        room: impl FnOnce(&Domain) -> Result<(), E>,
+    ) -> Result<Outcome<'_, K, V>, ((K, F), E)>
+    where
+        F: FnMut(Option<&V>) -> Action<V>,
+    {
+        let mut section = None;
+        match self.decide_in(key, &mut f, &mut section, room) {
+            Ok((outcome, key)) => Ok(then_drop(outcome, (section, key, f))),
+            Err(back) => {
+                let (key, error) = then_drop(back, section);
+                Err(((key, f), error))
+            }
+        }
+    }
+
+    /// Gives the key back if it was not stored. `section` is opened here and closed while room is waited for.
+    #[allow(clippy::type_complexity)]
+    fn decide_in<'m, E>(
+        &'m self,
+        mut key: K,
+        f: &mut impl FnMut(Option<&V>) -> Action<V>,
+        section: &mut Option<Guard<'m>>,
+        room: impl FnOnce(&Domain) -> Result<(), E>,
+    ) -> Result<(Outcome<'m, K, V>, Option<K>), (K, E)> {
+        let hashed = self.hashed(&key);
+        let mut room = Some(room);
+        loop {
+            let guard = section.get_or_insert_with(|| self.domain.pin());
+            let seen = self.find(&key, guard);
+            let action = f(seen.map(|node| &node.value));
+            let seen = seen.map(NonNull::from);
+            // Keeps the address of what was seen from being used again while the section is closed.
+            let mut _kept = None;
+            if let (Action::Put(_) | Action::Remove, Some(node)) = (&action, seen)
+                && !self.has_room()
+                && let Some(room) = room.take()
+            {
+                // SAFETY: N2: met within the section, which is still open.
+                _kept = Some(unsafe { Entry::from_shared(node) });
+                *section = None;
+                if let Err(error) = room(&self.domain) {
+                    return Err(then_drop((key, error), action));
+                }
+            }
+            match (action, seen) {
+                (Action::Keep, _) | (Action::Remove, None) => return Ok((Outcome::Kept, Some(key))),
+                (Action::Remove, Some(seen)) => {
+                    if let Some(former) = self.unlink(hashed, seen) {
+                        return Ok((Outcome::Removed(former), Some(key)));
+                    }
+                }
+                (Action::Put(value), Some(seen)) => match self.swap(seen, Fresh::new(hashed, key, value)) {
+                    Ok(former) => return Ok((Outcome::Replaced(former), None)),
+                    Err(fresh) => key = fresh.into_parts().0,
+                },
+                (Action::Put(value), None) => match self.put_if_absent(Fresh::new(hashed, key, value)) {
+                    Ok(_) => return Ok((Outcome::Inserted, None)),
+                    Err(fresh) => key = fresh.into_parts().0,
+                },
+            }
+        }
+    }
+
+    /// Empties the map; retires all that was in it, whatever panics meanwhile.
+    fn empty(&self) {
+        struct Rest<'m, K, V>(Cleared<K, V>, &'m Domain)
+        where
+            K: Send + Sync + 'static,
+            V: Send + Sync + 'static;
+        impl<K, V> Rest<'_, K, V>
+        where
+            K: Send + Sync + 'static,
+            V: Send + Sync + 'static,
+        {
+            fn run(&mut self) {
+                if let Some(directory) = self.0.directory.take() {
+                    // SAFETY: M2: the clear unlinked the directory, its tables and every node still linked in them.
+                    unsafe { retire_directory_and_nodes(self.1, directory) };
+                }
+                while let Some(outgrown) = self.0.outgrown.pop() {
+                    // SAFETY: M2: unlinked when it was outgrown, and kept by nobody any more.
+                    unsafe { retire_directory(self.1, outgrown) };
+                }
+            }
+        }
+        impl<K, V> Drop for Rest<'_, K, V>
+        where
+            K: Send + Sync + 'static,
+            V: Send + Sync + 'static,
+        {
+            fn drop(&mut self) {
+                self.run();
+            }
+        }
+        Rest(self.shards.clear(), &self.domain).run();
     }
 
     /// Retires what a write unlinked (M2).
     fn settle(&self, unlinked: Unlinked<K, V>) -> Former<'_, K, V> {
+        // SAFETY: M2: the caller's write unlinked it.
+        let former = unlinked
+            .node
+            .map(|node| unsafe { Removed::new(node, self.domain()) });
         if let Some(table) = unlinked.table {
             // SAFETY: M2: the caller's write unlinked the table; its nodes were carried over.
             unsafe { retire_table(self.domain(), table) };
         }
-        // SAFETY: M2: the caller's write unlinked it.
-        unlinked
-            .node
-            .map(|node| unsafe { Removed::new(node, self.domain()) })
+        former
     }
 
-    fn swap(&self, seen: &Node<K, V>, fresh: Fresh<K, V>) -> Result<Removed<'_, K, V>, Fresh<K, V>> {
-        let node = NonNull::from(seen);
-        self.shards.hold(fresh.hashed()).swap(node, fresh)?;
+    /// Puts a node where `seen` is, if that is still linked. The caller's section, or a count, keeps its address `seen`'s.
+    fn swap(&self, seen: NonNull<Node<K, V>>, fresh: Fresh<K, V>) -> Result<Removed<'_, K, V>, Fresh<K, V>> {
+        self.shards.hold(fresh.hashed()).swap(seen, fresh)?;
         // SAFETY: M2: the swap unlinked it.
-        Ok(unsafe { Removed::new(node, self.domain()) })
+        Ok(unsafe { Removed::new(seen, self.domain()) })
     }
 
-    fn unlink(&self, seen: &Node<K, V>) -> Former<'_, K, V> {
-        let node = NonNull::from(seen);
-        let gone = self.shards.hold(seen.hashed).unlink(seen.hashed, node);
+    /// Unlinks `seen` if it is still linked. As for [`swap`](Self::swap).
+    fn unlink(&self, hashed: Hashed, seen: NonNull<Node<K, V>>) -> Former<'_, K, V> {
+        let gone = self.shards.hold(hashed).unlink(hashed, seen);
         // SAFETY: M2: this call unlinked it.
-        gone.then(|| unsafe { Removed::new(node, self.domain()) })
+        gone.then(|| unsafe { Removed::new(seen, self.domain()) })
     }
 
     /// Links a node, or gives it back if its key has one. The node linked lives as long as the caller's section.
@@ -328,163 +576,8 @@ where
     }
 }
 
-/// An entry that was removed or replaced: readers may still hold it, so it is lent, not given.
-///
-/// Dropping it hands it to the map's reclamation domain, which frees it once no reader can see it. Until then it is the
-/// caller's to read. To keep it longer than the map, turn it into an [`Entry`].
-///
-/// ```
-/// use rcu_map::RcuMap;
-/// let map = RcuMap::new();
-/// map.insert("k", String::from("old"));
-/// let old = map.insert("k", String::from("new")).unwrap();
-/// assert_eq!(*old, "old");
-/// ```
-pub struct Removed<'m, K, V>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    node: NonNull<Node<K, V>>,
-    domain: &'m Domain,
-}
-
-// SAFETY: it reads a shared node and may retire it from any thread: the type's own bounds allow both.
-unsafe impl<K: Send + Sync, V: Send + Sync> Send for Removed<'_, K, V> {}
-// SAFETY: as above.
-unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Removed<'_, K, V> {}
-
-impl<'m, K, V> Removed<'m, K, V>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    /// # Safety
-    /// The node is unlinked, and the map's count of it is the caller's to give.
-    unsafe fn new(node: NonNull<Node<K, V>>, domain: &'m Domain) -> Self {
-        Self { node, domain }
-    }
-
-    fn inner(&self) -> &Node<K, V> {
-        // SAFETY: the map's count of the node is held here and not yet given up.
-        unsafe { self.node.as_ref() }
-    }
-
-    /// The key it was stored under.
-    pub fn key(&self) -> &K {
-        &self.inner().key
-    }
-
-    /// The value, as `*removed` gives it.
-    pub fn value(&self) -> &V {
-        &self.inner().value
-    }
-
-    /// Takes an owned handle that outlives the map.
-    pub fn into_entry(self) -> Entry<K, V> {
-        // SAFETY: N2: the map's count stands until `self` is dropped, after this.
-        unsafe { Entry::from_shared(self.node) }
-    }
-}
-
-impl<K, V> Drop for Removed<'_, K, V>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    fn drop(&mut self) {
-        let ptr = self.node.as_ptr().cast::<()>();
-        // SAFETY: M2: unlinked, retired here once; `K` and `V` may be dropped on any thread at any later time.
-        unsafe { self.domain.retire(ptr, Node::<K, V>::BYTES, release_node::<K, V>) };
-    }
-}
-
-impl<K, V> Deref for Removed<'_, K, V>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    type Target = V;
-    fn deref(&self) -> &V {
-        self.value()
-    }
-}
-
-impl<K, V> fmt::Debug for Removed<'_, K, V>
-where
-    K: fmt::Debug + Send + Sync + 'static,
-    V: fmt::Debug + Send + Sync + 'static,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Removed")
-            .field(self.key())
-            .field(self.value())
-            .finish()
-    }
-}
-
-/// # Safety
-/// `ptr` is a node, and the map's count of it is the caller's to give up.
-unsafe fn release_node<K, V>(ptr: *mut ()) {
-    // SAFETY: `Removed::drop` passed a node's address, never null.
-    let node = unsafe { NonNull::new_unchecked(ptr.cast::<Node<K, V>>()) };
-    // SAFETY: the caller's promise.
-    unsafe { Node::release(node) };
-}
-
-/// # Safety
-/// The table is unlinked, and its linked nodes are linked elsewhere.
-unsafe fn retire_table<K, V>(domain: &Domain, word: TableWord<Node<K, V>>) {
-    /// # Safety
-    /// `ptr` is a table's word that is freed once.
-    unsafe fn free<K, V>(ptr: *mut ()) {
-        // SAFETY: the caller's promise.
-        unsafe { Table::<Node<K, V>>::free(ptr.cast()) };
-    }
-    // SAFETY: not freed before it is retired, two lines down.
-    let bytes = unsafe { Table::borrow(word) }.bytes();
-    // SAFETY: unlinked, retired once; a table owns no `K` and no `V`.
-    unsafe { domain.retire(word.cast(), bytes, free::<K, V>) };
-}
-
-/// # Safety
-/// The directory is unlinked, and its tables are linked elsewhere or retired.
-unsafe fn retire_directory<K, V>(domain: &Domain, directory: NonNull<Directory<Node<K, V>>>) {
-    /// # Safety
-    /// `ptr` is a directory that is freed once.
-    unsafe fn free<K, V>(ptr: *mut ()) {
-        // SAFETY: the caller's promise; a directory comes from a box, and frees no table.
-        drop(unsafe { Box::from_raw(ptr.cast::<Directory<Node<K, V>>>()) });
-    }
-    // SAFETY: not freed before it is retired, two lines down.
-    let bytes = unsafe { directory.as_ref() }.bytes();
-    // SAFETY: unlinked, retired once; a directory owns no `K` and no `V`.
-    unsafe { domain.retire(directory.as_ptr().cast(), bytes, free::<K, V>) };
-}
-
-/// # Safety
-/// The directory is unlinked, and so are its tables and every node linked in them.
-unsafe fn retire_directory_and_nodes<K, V>(domain: &Domain, directory: NonNull<Directory<Node<K, V>>>)
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    /// # Safety
-    /// `ptr` is a directory that is freed once, with its tables and nodes.
-    unsafe fn free<K, V>(ptr: *mut ()) {
-        // SAFETY: the caller's promise; a directory comes from a box.
-        let directory = unsafe { Box::from_raw(ptr.cast::<Directory<Node<K, V>>>()) };
-        // SAFETY: the caller's promise.
-        unsafe { free_all(directory.into_tables()) };
-    }
-    // SAFETY: not freed before it is retired, below.
-    let linked = unsafe { directory.as_ref() };
-    // SAFETY: as above, of the tables.
-    let tables = unsafe { linked.tables() };
-    let bytes = linked.bytes()
-        + tables
-            .map(|table| table.bytes() + table.live() * Node::<K, V>::BYTES)
-            .sum::<usize>();
-    // SAFETY: unlinked, retired once; `K` and `V` may be dropped on any thread at any later time.
-    unsafe { domain.retire(directory.as_ptr().cast(), bytes, free::<K, V>) };
+/// Drops what is left over, then returns; if that panics, unwinding drops `result` as well.
+fn then_drop<T, R>(result: T, rest: R) -> T {
+    drop(rest);
+    result
 }

@@ -179,16 +179,15 @@ impl Domain {
         })
     }
 
-    /// Makes room for `bytes` more of garbage, before an operation that makes it and cannot be refused.
+    /// Makes room for `bytes` more of garbage, before an operation that makes it and cannot be refused; says whether there
+    /// is room, or the limit will be exceeded.
     ///
     /// One load while there is room. Past the limit it frees what can be freed, then waits for the stalled reader up to
     /// the domain's stated time, then lets the limit be exceeded and counts that. Never waits for the calling thread's
     /// own guard. Call it before taking a lock or a guard.
     #[inline]
-    pub fn admit(&self, bytes: usize) {
-        if !self.core().has_room(bytes) {
-            self.core().wait_for_room(bytes);
-        }
+    pub fn admit(&self, bytes: usize) -> bool {
+        self.core().has_room(bytes) || self.core().wait_for_room(bytes)
     }
 
     /// Frees all that can be freed now, whoever retired it; returns how many objects were.

@@ -124,16 +124,18 @@ impl Core {
         (!record.is_null() && word.is_pinned() && blocker.still_holds()).then_some(blocker)
     }
 
-    /// Makes room, waiting for readers up to the domain's stated time; then goes past the limit, counted.
+    /// Makes room, waiting for readers up to the domain's stated time; then goes past the limit, counted,
+    /// and says false.
     #[cold]
-    pub(super) fn wait_for_room(&self, bytes: usize) {
+    pub(super) fn wait_for_room(&self, bytes: usize) -> bool {
         let mut wait = Wait::new(self.settings.stall_wait);
         while let Err(blocker) = self.make_room(bytes) {
             if blocker.is_self() || !wait.step() {
                 self.counts.exceeded.add(1);
-                return;
+                return false;
             }
         }
+        true
     }
 }
 
