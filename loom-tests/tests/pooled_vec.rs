@@ -169,6 +169,40 @@ fn e3_a_pool_born_where_another_dies_gets_nothing_of_it() {
 }
 
 #[test]
+fn e3_a_depot_set_aside_comes_back_under_late_returns_unharmed() {
+    check("pool.reshape_against_return", LONG, || {
+        // The table of a model has three places.
+        let others = [Pool::new(SMALL), Pool::new(SMALL)];
+        let first = Pool::new(SMALL);
+        let (a, b, c) = (first.get(), first.get(), first.get());
+        let returner = thread::spawn(move || {
+            drop(a);
+            drop(b);
+            drop(c);
+        });
+        let reborn = thread::spawn(move || {
+            drop(first);
+            // The returner may hold the dying shard still: then there is no place yet.
+            let Ok(second) = Pool::try_new(SMALL.shards(2)) else {
+                return;
+            };
+            assert_eq!((second.stats().shards, second.stats().idle_bytes), (2, 0));
+            drop(second);
+            let third = Pool::new(SMALL.classes(&[128]).first_capacity(128));
+            let mut buffer = third.get();
+            assert_eq!((buffer.capacity(), third.stats().allocations), (128, 1));
+            mark(&mut buffer, 4);
+            drop(buffer);
+            third.trim();
+            assert_eq!((third.stats().shards, third.stats().idle_bytes), (1, 0));
+        });
+        returner.join().unwrap();
+        reborn.join().unwrap();
+        drop(others);
+    });
+}
+
+#[test]
 fn idle_bytes_never_pass_their_bound() {
     check("pool.bounded_bytes", THREE, || {
         let pool = Arc::new(Pool::new(SMALL.idle_bytes_max(64 * 2)));

@@ -2,6 +2,7 @@
 
 use crate::{BufferError, ObjectPool, Pooled};
 use bumpalo::Bump;
+use std::cell::Cell;
 use std::fmt;
 
 /// Memory for one request: allocation is an addition, and `reset` frees everything in O(1), keeping the largest chunk
@@ -47,9 +48,17 @@ use std::fmt;
 /// assert_eq!(text.len(), 21);
 /// arena.reset();
 /// ```
-#[derive(Default)]
 pub struct Arena {
     bump: Bump,
+    limit: usize,
+    /// Bytes that may still be handed out.
+    left: Cell<usize>,
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self::limited(usize::MAX)
+    }
 }
 
 impl Arena {
@@ -58,16 +67,43 @@ impl Arena {
         Self::default()
     }
 
-    /// Makes an empty arena that holds at most about `bytes`: what one request may take.
+    /// Makes an empty arena that hands out at most `bytes` between resets: what one request may take. Does not allocate.
+    ///
+    /// The values count, with their own size; what the arena has from the allocator may be about twice as much, since its
+    /// chunks double.
     ///
     /// ```
-    /// let arena = pooled_vec::Arena::limited(1024);
-    /// assert!(arena.try_alloc_slice(&[0u8; 4096]).is_err());
+    /// let arena = pooled_vec::Arena::limited(4096);
+    /// arena.alloc_slice(&[0u8; 4000]);
+    /// let error = arena.try_alloc_slice(&[0u8; 97]).unwrap_err();
+    /// assert!(error.to_string().contains("limit of 4096 bytes"));
     /// ```
     pub fn limited(bytes: usize) -> Self {
-        let bump = Bump::new();
-        bump.set_allocation_limit(Some(bytes));
-        Self { bump }
+        Self {
+            bump: Bump::new(),
+            limit: bytes,
+            left: Cell::new(bytes),
+        }
+    }
+
+    /// Counts what is about to be handed out.
+    #[inline]
+    fn count(&self, bytes: usize) -> Result<(), BufferError> {
+        let left = self.left.get();
+        let Some(after) = left.checked_sub(bytes) else {
+            let limit = self.limit;
+            return Err(BufferError::ArenaFull { bytes, left, limit });
+        };
+        self.left.set(after);
+        Ok(())
+    }
+
+    /// The same for a caller who takes no refusal.
+    #[inline]
+    fn must_count(&self, bytes: usize) {
+        if let Err(error) = self.count(bytes) {
+            panic!("{error}");
+        }
     }
 
     /// Moves a value in.
@@ -82,6 +118,7 @@ impl Arena {
                 "an arena drops nothing: only plain data"
             )
         };
+        self.must_count(size_of::<T>());
         self.bump.alloc(value)
     }
 
@@ -91,18 +128,21 @@ impl Arena {
     /// When memory or the limit does not allow it.
     #[inline]
     pub fn alloc_slice<T: Copy>(&self, values: &[T]) -> &mut [T] {
+        self.must_count(size_of_val(values));
         self.bump.alloc_slice_copy(values)
     }
 
     /// Copies a slice in, or says why not.
     ///
     /// # Errors
-    /// [`BufferError::AllocationFailed`] when memory or the limit does not allow it.
+    /// [`BufferError::ArenaFull`] when the limit does not allow it, [`BufferError::AllocationFailed`] when there is no memory.
     pub fn try_alloc_slice<T: Copy>(&self, values: &[T]) -> Result<&mut [T], BufferError> {
         let bytes = size_of_val(values);
-        self.bump
-            .try_alloc_slice_copy(values)
-            .map_err(|_| BufferError::AllocationFailed { bytes, errno: 0 })
+        self.count(bytes)?;
+        self.bump.try_alloc_slice_copy(values).map_err(|_| {
+            self.left.set(self.left.get() + bytes);
+            BufferError::AllocationFailed { bytes, errno: 0 }
+        })
     }
 
     /// Copies a string in.
@@ -111,12 +151,14 @@ impl Arena {
     /// When memory or the limit does not allow it.
     #[inline]
     pub fn alloc_str(&self, text: &str) -> &mut str {
+        self.must_count(text.len());
         self.bump.alloc_str(text)
     }
 
     /// Forgets everything in O(chunks) and keeps the largest chunk.
     pub fn reset(&mut self) {
         self.bump.reset();
+        self.left.set(self.limit);
     }
 
     /// Bytes that the arena has from the allocator.

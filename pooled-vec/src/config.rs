@@ -1,6 +1,7 @@
 //! What a pool is tuned by, checked when it is written down.
 
 use crate::block::LINK_BYTES;
+use std::fmt;
 
 /// The most size classes that a pool may have.
 pub const CLASSES_MAX: usize = 8;
@@ -14,10 +15,16 @@ pub const PER_THREAD_MAX: usize = 4096;
 const _: () = assert!(LINK_BYTES <= CLASS_BYTES_MIN);
 
 /// Ascending sizes, the unused ones at the end `usize::MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sizes {
     pub(crate) bytes: [usize; CLASSES_MAX],
     pub(crate) len: usize,
+}
+
+impl fmt::Debug for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes[..self.len].fmt(f)
+    }
 }
 
 impl Sizes {

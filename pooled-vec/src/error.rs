@@ -51,6 +51,15 @@ pub enum BufferError {
         /// The most pools alive at one time.
         max: usize,
     },
+    /// The arena hands out no more than its own limit.
+    ArenaFull {
+        /// Bytes asked for.
+        bytes: usize,
+        /// Bytes that it would still hand out.
+        left: usize,
+        /// The limit that it was made with.
+        limit: usize,
+    },
 }
 
 impl BufferError {
@@ -130,6 +139,11 @@ impl fmt::Display for BufferError {
                 f,
                 "an alignment of {align} is not a power of two up to 1 GiB; 4096 suits direct I/O"
             ),
+            Self::ArenaFull { bytes, left, limit } => write!(
+                f,
+                "the arena's limit of {limit} bytes has {left} left and not {bytes}; reset it, ask for less, or make it with \
+                 a higher limit"
+            ),
             Self::TooManyPools { max } => write!(
                 f,
                 "the process has {max} pools already; drop some, or share one between their users"
@@ -145,6 +159,7 @@ impl From<BufferError> for io::Error {
         let kind = match error {
             BufferError::AllocationFailed { .. }
             | BufferError::LockFailed { .. }
+            | BufferError::ArenaFull { .. }
             | BufferError::TooManyPools { .. } => io::ErrorKind::OutOfMemory,
             BufferError::NumaFailed { .. }
             | BufferError::SizeTooLarge { .. }

@@ -34,6 +34,13 @@ impl PooledVec {
     }
 }
 
+/// As [`PooledVec::freeze`].
+impl From<PooledVec> for Bytes {
+    fn from(buffer: PooledVec) -> Self {
+        buffer.freeze()
+    }
+}
+
 /// Appends to the vector, which grows as needed.
 // SAFETY: each method is the vector's own.
 unsafe impl BufMut for PooledVec {
@@ -72,7 +79,11 @@ impl Buf for PooledVec {
         self
     }
 
+    /// # Panics
+    /// Past the end.
     fn advance(&mut self, bytes: usize) {
+        let left = self.len();
+        assert!(bytes <= left, "cannot advance by {bytes}: {left} bytes are left");
         self.drain(..bytes);
     }
 }

@@ -105,4 +105,4 @@ pub use pool::{Pool, PoolStats};
 #[cfg(feature = "zeroize")]
 pub use secret::SecretVec;
 pub use slab::{Slab, SlabBuf};
-pub use vec::PooledVec;
+pub use vec::{IntoIter, PooledVec};

@@ -5,7 +5,7 @@ use crate::block::{Block, LINK_BYTES};
 use crate::config::{CLASSES_MAX, PER_THREAD_MAX, Sizes};
 use crate::pool::{self, cpus};
 use crate::shard::Rules;
-use crate::table::{self, DEPOTS_MAX, Id, Tag};
+use crate::table::{self, Id, POOLS_MAX, Tag};
 use crate::tally::Tally;
 use crate::{BufferError, cache};
 use std::fmt;
@@ -114,7 +114,7 @@ impl<T: Send + 'static> ObjectPool<T> {
             hand: pool::hand(per_thread),
             free: free_object::<T>,
         };
-        let id = table::open(rules, cpus()).ok_or(BufferError::TooManyPools { max: DEPOTS_MAX })?;
+        let id = table::open(rules, cpus()).ok_or(BufferError::TooManyPools { max: POOLS_MAX })?;
         Ok(Self {
             id,
             make,

@@ -3,7 +3,7 @@
 use crate::block::Block;
 use crate::config::{PoolConfig, SHARDS_MAX};
 use crate::shard::{self, Rules};
-use crate::table::{self, DEPOTS_MAX, Id, Tag};
+use crate::table::{self, Id, POOLS_MAX, Tag};
 use crate::tally::Tally;
 use crate::{BufferError, PooledVec, cache};
 use std::fmt;
@@ -18,7 +18,7 @@ use sync_base::cell::UnsafeCell;
 /// `per_thread / 2` operations at most, when a batch moves between the cache and the shards. A buffer may be dropped on
 /// any thread, at any time, even after the pool: memory whose pool is gone goes back to the allocator.
 ///
-/// A pool is `Sync`: share it by reference or in an `Arc`. A process has up to 4,096 at one time; a thread caches for
+/// A pool is `Sync`: share it by reference or in an `Arc`. A process has up to 4,096 at one time, besides the global one; a thread caches for
 /// eight of them at one time, and pools beyond that drive each other's buffers out of the cache.
 ///
 /// ```
@@ -128,7 +128,7 @@ impl Pool {
     pub fn try_new(config: PoolConfig) -> Result<Self, BufferError> {
         let id = table::open(rules(&config), shards(&config));
         id.map(|id| Self::with_id(id, config))
-            .ok_or(BufferError::TooManyPools { max: DEPOTS_MAX })
+            .ok_or(BufferError::TooManyPools { max: POOLS_MAX })
     }
 
     fn with_id(id: Id, config: PoolConfig) -> Self {

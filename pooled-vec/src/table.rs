@@ -2,6 +2,10 @@
 //!
 //! Depots are never freed; a depot whose pool is gone is given to the next one under a new generation. An id names
 //! both, so that memory which outlives its pool can tell, without touching the pool, that it has no home any more.
+//!
+//! Where every place has a depot, and the free ones have another number of shards than the new pool wants, one of them
+//! makes room: it is set aside, for a later pool of its shape at whatever place. A generation is given once in the
+//! process, so a late return that still reaches a depot set aside, or the one that came to its place, finds it dead.
 
 use crate::config::CLASSES_MAX;
 use crate::depot::Depot;
@@ -10,13 +14,15 @@ use std::ptr;
 use sync_base::atomic::{AtomicPtr, Ordering};
 use sync_base::sync::{Mutex, PoisonError};
 
-/// The most pools alive at once, all kinds together.
-pub(crate) const DEPOTS_MAX: usize = if cfg!(any(loom, shuttle)) { 4 } else { 4096 };
+/// The most pools alive at once, all kinds together, without the global one.
+pub(crate) const POOLS_MAX: usize = if cfg!(any(loom, shuttle)) { 3 } else { 4096 };
+/// Places: one for the global pool, one for each other, and those that share a cache slot with the global pool, unused.
+const DEPOTS_MAX: usize = 1 + POOLS_MAX + (POOLS_MAX - 1) / (crate::cache::SLOTS - 1);
 
 /// Bits of a name that say in which seat of a thread's cache slot its memory belongs.
 const SEAT_BITS: u32 = CLASSES_MAX.ilog2();
 /// Bits of a name above the seat that say in which place of the table its depot is.
-const PLACE_BITS: u32 = 12;
+const PLACE_BITS: u32 = 13;
 /// Where the generation begins: it has 48 bits.
 const GENERATION_SHIFT: u32 = 16;
 
@@ -94,8 +100,44 @@ impl Tag {
 #[derive(Debug)]
 struct Table {
     places: [AtomicPtr<Depot>; DEPOTS_MAX],
-    /// The last generation given to each place; its lock serialises the making of pools.
-    generations: Mutex<Vec<u64>>,
+    /// Its lock serialises the making of pools.
+    made: Mutex<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    /// The last generation that was given; the first is the global pool's, whenever that is made.
+    generation: u64,
+    /// Free depots that made room for one of another shape.
+    aside: Vec<AtomicPtr<Depot>>,
+}
+
+impl Made {
+    const fn new() -> Self {
+        Self {
+            generation: Id::GLOBAL.0 >> GENERATION_SHIFT,
+            aside: Vec::new(),
+        }
+    }
+
+    fn next(&mut self) -> Generation {
+        self.generation += 1;
+        Generation(self.generation)
+    }
+
+    /// Takes a depot of `shards` shards out of those set aside, or makes one.
+    fn depot(&mut self, shards: usize) -> *mut Depot {
+        for at in 0..self.aside.len() {
+            // Relaxed: under the lock.
+            let depot = self.aside[at].load(Ordering::Relaxed);
+            // SAFETY: never freed while anything runs.
+            if unsafe { &*depot }.shards().len() == shards {
+                self.aside.swap_remove(at);
+                return depot;
+            }
+        }
+        Box::into_raw(Box::new(Depot::new(shards)))
+    }
 }
 
 sync_base::global! {
@@ -107,7 +149,7 @@ impl Table {
     const fn new() -> Self {
         Self {
             places: [const { AtomicPtr::new(ptr::null_mut()) }; DEPOTS_MAX],
-            generations: Mutex::new(Vec::new()),
+            made: Mutex::new(Made::new()),
         }
     }
 
@@ -115,34 +157,45 @@ impl Table {
     fn new() -> Self {
         Self {
             places: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
-            generations: Mutex::new(Vec::new()),
+            made: Mutex::new(Made::new()),
         }
     }
 
     fn depot(&self, place: usize) -> Option<&'static Depot> {
-        // Acquire: pairs with the Release in `open_at`; publishes the depot.
+        // Acquire: pairs with the Release in `publish`; publishes the depot.
         let depot = self.places[place].load(Ordering::Acquire);
-        // SAFETY: made by `Box::into_raw` in `open_at` and never freed while anything runs.
+        // SAFETY: made by `Box::into_raw` and never freed while anything runs.
         unsafe { depot.as_ref() }
     }
 
-    /// Opens a pool at `place`, if there is no depot of another shape or another pool there.
-    fn open_at(&self, place: usize, generation: &mut u64, rules: Rules, shards: usize) -> Option<Id> {
-        let depot = match self.depot(place) {
-            Some(depot) if depot.shards().len() == shards && depot.is_free() => depot,
-            Some(_) => return None,
-            None => {
-                let fresh = Box::into_raw(Box::new(Depot::new(shards)));
-                // Release: pairs with the Acquire in `depot`; publishes the depot.
-                self.places[place].store(fresh, Ordering::Release);
-                // SAFETY: just made, and never freed while anything runs.
-                unsafe { &*fresh }
+    /// Puts a depot at `place`. Returns it, and what was there.
+    fn publish(&self, place: usize, depot: *mut Depot) -> (&'static Depot, *mut Depot) {
+        // Relaxed: only written under the lock of `made`.
+        let before = self.places[place].load(Ordering::Relaxed);
+        // Release: pairs with the Acquire in `depot`; publishes the depot.
+        self.places[place].store(depot, Ordering::Release);
+        // SAFETY: made by `Box::into_raw`, and never freed while anything runs.
+        (unsafe { &*depot }, before)
+    }
+
+    /// A place for a pool of `shards` shards, and the free depot there.
+    fn room(&self, made: &mut Made, shards: usize) -> Option<(usize, &'static Depot)> {
+        let mut other = None;
+        for place in 1..DEPOTS_MAX {
+            if place.is_multiple_of(crate::cache::SLOTS) {
+                continue; // The cache slot of the global pool is not shared.
             }
-        };
-        *generation += 1;
-        // SAFETY: seen free above (or just made), under the lock of `generations`, which every opener takes.
-        unsafe { depot.open(Generation(*generation), rules) };
-        Some(Id::new(place, Generation(*generation)))
+            match self.depot(place) {
+                None => return Some((place, self.publish(place, made.depot(shards)).0)),
+                Some(depot) if !depot.is_free() => {}
+                Some(depot) if depot.shards().len() == shards => return Some((place, depot)),
+                Some(_) => other = other.or(Some(place)),
+            }
+        }
+        let place = other?;
+        let (depot, before) = self.publish(place, made.depot(shards));
+        made.aside.push(AtomicPtr::new(before));
+        Some((place, depot))
     }
 }
 
@@ -157,32 +210,39 @@ impl Drop for Table {
                 drop(unsafe { Box::from_raw(depot) });
             }
         }
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        for depot in made.aside.drain(..) {
+            // Relaxed: `&mut self`: every user is gone.
+            let depot = depot.load(Ordering::Relaxed);
+            // SAFETY: made by `Box::into_raw`, in no place, freed here once.
+            drop(unsafe { Box::from_raw(depot) });
+        }
     }
 }
 
-/// Opens a pool in a depot of its own. O(pools), under a lock. `None` when there are [`DEPOTS_MAX`] pools.
+/// Opens a pool in a depot of its own. O(pools), under a lock. `None` when [`POOLS_MAX`] pools are alive.
 pub(crate) fn open(rules: Rules, shards: usize) -> Option<Id> {
     let table: &Table = &TABLE;
-    let mut generations = table.generations.lock().unwrap_or_else(PoisonError::into_inner);
-    for place in 1..DEPOTS_MAX {
-        if place.is_multiple_of(crate::cache::SLOTS) {
-            continue; // The cache slot of the global pool is not shared.
-        }
-        if generations.len() <= place {
-            generations.resize(place + 1, 0);
-        }
-        if let Some(id) = table.open_at(place, &mut generations[place], rules, shards) {
-            return Some(id);
-        }
-    }
-    None
+    let mut made = table.made.lock().unwrap_or_else(PoisonError::into_inner);
+    let (place, depot) = table.room(&mut made, shards)?;
+    let generation = made.next();
+    // SAFETY: seen free by `room` (or just made), under the lock of `made`, which every opener takes.
+    unsafe { depot.open(generation, rules) };
+    Some(Id::new(place, generation))
 }
 
 /// Opens the global pool; `false` when it is open already.
 pub(crate) fn open_global(rules: Rules, shards: usize) -> bool {
     let table: &Table = &TABLE;
-    let _making = table.generations.lock().unwrap_or_else(PoisonError::into_inner);
-    table.depot(0).is_none() && table.open_at(0, &mut 0, rules, shards).is_some()
+    let mut made = table.made.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = Id::GLOBAL.place();
+    if table.depot(place).is_some() {
+        return false;
+    }
+    let (depot, _) = table.publish(place, made.depot(shards));
+    // SAFETY: just made or free, under the lock of `made`.
+    unsafe { depot.open(Id::GLOBAL.generation(), rules) };
+    true
 }
 
 /// Ends a pool: what its shards hold is disposed of now, what others hold when they let go of it.

@@ -8,7 +8,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::mem::ManuallyDrop;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
+use std::slice;
 
 /// A `Vec<u8>` whose memory goes back to its pool when it is dropped, on whichever thread that is.
 ///
@@ -143,6 +144,20 @@ impl From<&[u8]> for PooledVec {
     }
 }
 
+/// Copies the bytes into a buffer of the global pool.
+impl<const N: usize> From<&[u8; N]> for PooledVec {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from(bytes.as_slice())
+    }
+}
+
+/// Copies the text's bytes into a buffer of the global pool.
+impl From<&str> for PooledVec {
+    fn from(text: &str) -> Self {
+        Self::from(text.as_bytes())
+    }
+}
+
 /// Puts the vector into the care of the global pool, without a copy.
 impl From<Vec<u8>> for PooledVec {
     fn from(vec: Vec<u8>) -> Self {
@@ -161,6 +176,65 @@ impl Extend<u8> for PooledVec {
         self.vec.extend(bytes);
     }
 }
+
+impl<'a> Extend<&'a u8> for PooledVec {
+    fn extend<I: IntoIterator<Item = &'a u8>>(&mut self, bytes: I) {
+        self.vec.extend(bytes);
+    }
+}
+
+impl<'a> IntoIterator for &'a PooledVec {
+    type Item = &'a u8;
+    type IntoIter = slice::Iter<'a, u8>;
+    fn into_iter(self) -> slice::Iter<'a, u8> {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a mut PooledVec {
+    type Item = &'a mut u8;
+    type IntoIter = slice::IterMut<'a, u8>;
+    fn into_iter(self) -> slice::IterMut<'a, u8> {
+        self.iter_mut()
+    }
+}
+
+/// The bytes of a [`PooledVec`], one by one; its memory goes back to the pool when this is dropped.
+#[derive(Debug)]
+pub struct IntoIter {
+    buffer: PooledVec,
+    left: Range<usize>,
+}
+
+impl IntoIterator for PooledVec {
+    type Item = u8;
+    type IntoIter = IntoIter;
+    fn into_iter(self) -> IntoIter {
+        let left = 0..self.len();
+        IntoIter { buffer: self, left }
+    }
+}
+
+impl Iterator for IntoIter {
+    type Item = u8;
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        self.left.next().map(|at| self.buffer[at])
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.left.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for IntoIter {
+    #[inline]
+    fn next_back(&mut self) -> Option<u8> {
+        self.left.next_back().map(|at| self.buffer[at])
+    }
+}
+
+impl ExactSizeIterator for IntoIter {}
 
 impl FromIterator<u8> for PooledVec {
     fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Self {
@@ -183,6 +257,14 @@ impl io::Write for PooledVec {
         Ok(())
     }
 
+    #[inline]
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        self.vec.reserve(bytes);
+        slices.iter().for_each(|slice| self.vec.extend_from_slice(slice));
+        Ok(bytes)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -190,7 +272,7 @@ impl io::Write for PooledVec {
 
 impl fmt::Debug for PooledVec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.vec.fmt(f)
+        self.as_slice().fmt(f)
     }
 }
 
@@ -202,9 +284,25 @@ impl PartialEq for PooledVec {
 
 impl Eq for PooledVec {}
 
-impl PartialEq<[u8]> for PooledVec {
-    fn eq(&self, other: &[u8]) -> bool {
-        self.as_slice() == other
+/// Equal where the bytes are, whatever holds the other ones.
+macro_rules! equal_to {
+    ($([$($life:tt)*] $other:ty),+ $(,)?) => {$(
+        impl<$($life)*> PartialEq<$other> for PooledVec {
+            fn eq(&self, other: &$other) -> bool {
+                self.as_slice() == &other[..]
+            }
+        }
+    )+};
+}
+
+equal_to! {
+    [] [u8], [] &[u8], [] Vec<u8>,
+    [const N: usize] [u8; N], [const N: usize] &[u8; N],
+}
+
+impl PartialEq<PooledVec> for Vec<u8> {
+    fn eq(&self, other: &PooledVec) -> bool {
+        self.as_slice() == other.as_slice()
     }
 }
 

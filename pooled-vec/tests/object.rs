@@ -229,7 +229,8 @@ fn limits_are_kept_and_checked() {
 
 #[cfg(feature = "arena")]
 mod arena {
-    use pooled_vec::{Arena, ArenaPool};
+    use pooled_vec::{Arena, ArenaPool, BufferError};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     #[test]
     fn c13_memory_is_reused_between_requests() {
@@ -269,6 +270,37 @@ mod arena {
         assert_eq!(arena.try_alloc_slice(&[1u8; 100]).unwrap(), [1; 100]);
         let error = arena.try_alloc_slice(&[0u64; 10_000]).unwrap_err();
         assert!(error.to_string().contains("80000"), "{error}");
+    }
+
+    #[test]
+    fn c13_a_limit_counts_to_the_byte_and_is_named() {
+        let mut arena = Arena::limited(4096);
+        for _ in 0..2 {
+            for _ in 0..63 {
+                arena.alloc_slice(&[7u8; 64]);
+            }
+            assert_eq!(arena.alloc_str("0123456789"), "0123456789");
+            assert_eq!(*arena.alloc(5u64), 5);
+            let error = arena.try_alloc_slice(&[0u16; 24]).unwrap_err();
+            assert_eq!(
+                error,
+                BufferError::ArenaFull {
+                    bytes: 48,
+                    left: 46,
+                    limit: 4096
+                }
+            );
+            arena.alloc_slice(&[0u16; 23]);
+            assert!(arena.try_alloc_slice(&[0u8; 1]).is_err() && arena.try_alloc_slice::<u8>(&[]).is_ok());
+            arena.reset();
+        }
+        let message = catch_unwind(AssertUnwindSafe(|| arena.alloc_slice(&[0u8; 5000]).len())).unwrap_err();
+        let message = message.downcast_ref::<String>().unwrap();
+        assert!(
+            message.contains("limit of 4096 bytes") && message.contains("5000"),
+            "{message}"
+        );
+        assert!(arena.footprint_bytes() < 3 * 4096);
     }
 
     #[test]
