@@ -1,7 +1,8 @@
 //! What names a descriptor: a bare number, or a handle that knows which opening of the number it means.
 
 /// A number with the generation that it had: once the descriptor is closed or replaced, the handle names nothing, even
-/// when the number is open again. Generations are 64 bits and do not wrap.
+/// when the number is open again. Generations are 64 bits, do not wrap, and are drawn for the whole
+/// process: a handle names nothing in any other table either, such as that of a later process with the same id.
 ///
 /// ```
 /// use epoch_fdtable::FdTable;
@@ -25,10 +26,35 @@ impl Handle {
         self.number
     }
 
-    /// How many descriptors this number had named when this one was opened, itself counted.
+    /// Tells this opening of the number from every other opening of any number in any table of this process. Of one
+    /// number, later openings have greater generations.
     pub fn generation(self) -> u64 {
         self.generation
     }
+}
+
+/// Generations that a number uses up before it draws again from what the process has.
+const RUN: u64 = 1 << 16;
+
+/// The generation that follows this one of the same number; zero comes before the first.
+#[inline]
+pub(crate) fn next_generation(last: u64) -> u64 {
+    let next = last + 1;
+    // A model's tests share the process, so there each table counts by itself.
+    if cfg!(any(loom, shuttle)) || (last != 0 && !next.is_multiple_of(RUN)) {
+        return next;
+    }
+    draw_run()
+}
+
+/// The first of a run of generations that no number of the process has used. Greater than all drawn before.
+#[cold]
+fn draw_run() -> u64 {
+    // std: the count stands outside the models; only uniqueness matters.
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static RUNS: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: publishes nothing; read-modify-writes of one word never give a number twice.
+    RUNS.fetch_add(1, Ordering::Relaxed) * RUN
 }
 
 /// A name for a descriptor: `u32`, whatever is open under it, or [`Handle`], that one opening of it.
@@ -64,5 +90,23 @@ impl Named for Handle {
     #[inline(always)]
     fn admits(self, generation: impl FnOnce() -> u64) -> bool {
         generation() == self.generation
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_of_two_numbers_grow_and_never_meet_past_the_end_of_a_run() {
+        let mut seen = std::collections::HashSet::new();
+        let mut last = [0, 0];
+        for _ in 0..3 * RUN {
+            for generation in &mut last {
+                let next = next_generation(*generation);
+                assert!(next > *generation && seen.insert(next));
+                *generation = next;
+            }
+        }
     }
 }

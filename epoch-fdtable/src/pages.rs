@@ -29,7 +29,7 @@ pub(crate) const PAGE_SLOTS: u32 = PAGE_WORDS * WORD_BITS;
 #[repr(align(128))]
 pub(crate) struct Page {
     slots: [AtomicPtr<()>; PAGE_SLOTS as usize],
-    /// How often each number was given out. Only the owner of the number touches it.
+    /// The last generation of each number. Only the owner of the number touches it.
     generations: [AtomicU64; PAGE_SLOTS as usize],
     /// Each on its own line: neighbours are claimed by different threads.
     words: [CachePadded<AtomicU64>; PAGE_WORDS as usize],
@@ -63,7 +63,7 @@ impl Page {
         &self.slots[(number % PAGE_SLOTS) as usize]
     }
 
-    /// How often a number of this page was given out.
+    /// The last generation of a number of this page.
     pub(crate) fn generation(&self, number: u32) -> &AtomicU64 {
         &self.generations[(number % PAGE_SLOTS) as usize]
     }

@@ -56,3 +56,33 @@ fn c6_a_reader_asleep_in_a_section_is_named_and_the_value_comes_back() {
     table.collect();
     drop(table.try_remove(0).unwrap());
 }
+
+#[test]
+fn c6_the_limit_makes_nobody_wait_who_makes_no_garbage_nor_a_clear_twice() {
+    let domain = domain();
+    let table = FdTable::with_reclaim(512, 512, Asymmetric::new(domain.clone()));
+    for n in 0..200u64 {
+        table.insert([n; 16]).unwrap();
+    }
+    // This thread's own section: whoever would wait for it gives up at once, counted.
+    let pinned = table.pin();
+    let mut number = 0;
+    while domain.has_room(size_of::<[u64; 16]>() + 64) {
+        drop(table.remove(number).unwrap());
+        domain.flush();
+        number += 1;
+    }
+    let waits = || domain.stats().limit_exceeded;
+    let before = waits();
+    for absent in [300, 511, 512, u32::MAX] {
+        assert!(table.remove(absent).is_none());
+        assert!(table.replace(absent, [0; 16]).is_err());
+    }
+    drop(table.put(300, [0; 16], epoch_fdtable::Flags::NONE).unwrap());
+    assert_eq!(waits(), before);
+    let open = table.len();
+    assert!(open > 50);
+    assert_eq!(table.clear(|_, removed| drop(removed)), open);
+    assert!(waits() <= before + 1);
+    drop(pinned);
+}

@@ -74,6 +74,11 @@ unsafe impl Backend for Asymmetric {
     }
 
     #[inline]
+    fn has_room(&self, bytes: usize) -> bool {
+        self.0.has_room(bytes)
+    }
+
+    #[inline]
     fn admit(&self, bytes: usize) {
         self.0.admit(bytes);
     }

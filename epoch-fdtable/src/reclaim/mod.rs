@@ -56,6 +56,9 @@ pub unsafe trait Backend: Clone + Debug + Default + Send + Sync + 'static {
     /// The kernel's id of that thread.
     fn try_admit(&self, bytes: usize) -> Result<(), u32>;
 
+    /// Says whether so much more garbage may be made now; frees nothing.
+    fn has_room(&self, bytes: usize) -> bool;
+
     /// Waits, up to a time that the backend states, until so much more garbage may be made.
     fn admit(&self, bytes: usize);
 

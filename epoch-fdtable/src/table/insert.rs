@@ -3,7 +3,7 @@
 use super::FdTable;
 use crate::ending;
 use crate::entry::{Fresh, Link};
-use crate::key::Key;
+use crate::key::{Key, next_generation};
 use crate::reclaim::Reclaim;
 use crate::removed::Removed;
 use crate::{FdError, Flags, Handle, Refused};
@@ -94,7 +94,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// assert_eq!(table.pin().get(fd), None, "the old handle meant the old value");
     /// ```
     pub fn replace(&self, key: impl Key, value: T) -> Result<(Handle, Removed<'_, T, R>), Refused<T>> {
-        self.reclaim.admit(Self::NODE_BYTES);
+        self.make_room(key);
         self.exchange_value(key, value)
     }
 
@@ -180,7 +180,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
         };
         while let Some(old) = self.find(key) {
             // SAFETY: I3: not empty, and the caller's section protects the node.
-            let generation = unsafe { old.generation() } + 1;
+            let generation = next_generation(unsafe { old.generation() });
             fresh.set_generation(generation);
             let new = fresh.link(flags.unwrap_or(old.flags()));
             // AcqRel: the Release pairs with the Acquire of every slot load and publishes the new node; the Acquire
@@ -209,7 +209,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
         if number >= limit {
             return Err((fresh, FdError::PastLimit { number, limit }));
         }
-        self.reclaim.admit(Self::NODE_BYTES);
+        self.make_room(number);
         let _section = self.reclaim.pin();
         let mut backoff = Backoff::new();
         loop {
@@ -243,7 +243,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     fn publish(&self, number: u32, mut fresh: Fresh<T>, flags: Flags) -> Handle {
         let page = self.pages.page_or_grow(number);
         // Relaxed: I2: owned by the reserver; the number's bit orders it after the last owner's store.
-        let generation = page.generation(number).load(Ordering::Relaxed) + 1;
+        let generation = next_generation(page.generation(number).load(Ordering::Relaxed));
         fresh.set_generation(generation);
         // Release: pairs with the Acquire of every slot load; publishes the node.
         page.slot(number).store(fresh.link(flags).0, Ordering::Release);

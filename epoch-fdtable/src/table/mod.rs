@@ -9,7 +9,8 @@
 //! - I1: only the thread that reserved a number publishes under it; only the thread whose compare-exchange emptied the
 //!   slot gives the number back. So a double close is decided by the slot, and a number is given back once.
 //! - I2: a slot's generation grows with every publication and replacement: the owner of a reserved number alone reads
-//!   and writes the counter in the page; a replacement takes the successor of the node that it replaces.
+//!   and writes the counter in the page; a replacement takes the successor of the node that it replaces. No two
+//!   openings in a process have one generation, whatever their tables.
 //! - I3: a node is retired, or freed after a grace period, only after it was unlinked (entry I1, I3).
 //! - I4: whoever changes a slot by compare-exchange is pinned, so there is no ABA (entry I3).
 //! - I5: after `shut` has returned, the table is empty and stays so: see `sweep`.

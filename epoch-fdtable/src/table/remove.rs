@@ -25,8 +25,16 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     ///
     /// Waits for a stalled reader once the domain's garbage limit is reached, up to the domain's stated time.
     pub fn remove(&self, key: impl Key) -> Option<Removed<'_, T, R>> {
-        self.reclaim.admit(Self::NODE_BYTES);
+        self.make_room(key);
         self.take(key)
+    }
+
+    /// Waits for room for the node that an open descriptor makes garbage; one that is not open makes none.
+    #[inline]
+    pub(super) fn make_room(&self, key: impl Key) {
+        if !self.reclaim.has_room(Self::NODE_BYTES) && self.flags(key).is_some() {
+            self.reclaim.admit(Self::NODE_BYTES);
+        }
     }
 
     /// Closes a descriptor as [`remove`](Self::remove) does, and never waits.

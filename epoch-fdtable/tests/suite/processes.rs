@@ -206,3 +206,30 @@ fn c11_a_process_of_any_type_can_exec_and_exit() {
     whole_life(|| Some(vec![1.5]));
     whole_life(|| epoch_fdtable::Plain(std::sync::Mutex::new(7)));
 }
+
+#[test]
+fn c11_a_handle_finds_nothing_in_a_later_process_of_the_same_id_nor_in_another_table() {
+    let processes = ProcessTables::<u32, Backend>::with_reclaim(4, 8, 8, Backend::default());
+    let mut handles = Vec::new();
+    for round in 0..5 {
+        for process in [1, 2] {
+            processes.create(process).unwrap();
+            let open = |table: &epoch_fdtable::FdTable<u32, Backend>| {
+                let fd = table.insert(round).unwrap();
+                let (replaced, old) = table.replace(fd, round).unwrap();
+                drop(old);
+                [fd, replaced]
+            };
+            let [fd, replaced] = processes.with(process, open).unwrap();
+            assert!(fd.number() == 0 && fd.generation() < replaced.generation());
+            let pinned = processes.pin();
+            for old in handles.iter().chain([&fd]) {
+                assert_eq!(pinned.get(process, *old), None, "{old:?} beside {replaced:?}");
+            }
+            assert_eq!(pinned.get(process, replaced), Some(&round));
+            handles.extend([fd, replaced]);
+        }
+        processes.exit(1).unwrap();
+        processes.exit(2).unwrap();
+    }
+}
