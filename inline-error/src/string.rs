@@ -314,6 +314,14 @@ impl<const N: usize> PartialEq<&str> for InlineString<N> {
     }
 }
 
+#[cfg(feature = "alloc")]
+impl<const N: usize> PartialEq<alloc::string::String> for InlineString<N> {
+    #[inline]
+    fn eq(&self, other: &alloc::string::String) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
 impl<const N: usize> PartialEq<InlineString<N>> for str {
     #[inline]
     fn eq(&self, other: &InlineString<N>) -> bool {

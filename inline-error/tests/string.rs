@@ -201,3 +201,11 @@ fn c5_serde_reads_and_writes_a_plain_string() {
             .contains("at most 3 bytes")
     );
 }
+
+#[test]
+#[cfg(feature = "alloc")]
+fn c5_is_compared_with_a_string_too() {
+    let text = InlineString::<8>::copy_of("abc").unwrap();
+    assert_eq!(text, String::from("abc"));
+    assert_ne!(text, String::from("abd"));
+}

@@ -259,10 +259,12 @@ impl AlignedBuf {
         self.huge_refused
     }
 
-    /// Bytes that the buffer really takes, whole pages counted.
+    /// Bytes that the buffer takes: whole pages, or on the heap the most that the alignment makes the allocator set aside.
     pub fn footprint_bytes(&self) -> usize {
         match &self.backing {
-            Backing::Heap(layout) => layout.size(),
+            // Any allocator aligns to two words at no cost.
+            Backing::Heap(layout) if layout.align() <= 2 * size_of::<usize>() => layout.size(),
+            Backing::Heap(layout) => layout.size() + layout.align(),
             Backing::Base(map) | Backing::Huge(map) => map.len(),
         }
     }

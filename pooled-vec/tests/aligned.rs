@@ -174,3 +174,10 @@ fn aligned_buffers_cross_threads() {
     let buffer = AlignedBuf::new(100).unwrap();
     std::thread::spawn(move || drop(buffer)).join().unwrap();
 }
+
+#[test]
+fn d4_a_footprint_counts_what_the_alignment_costs() {
+    let buffer = AlignedBuf::with_align(100, 1 << 20).unwrap();
+    assert_eq!(buffer.footprint_bytes(), 100 + (1 << 20));
+    assert_eq!(AlignedBuf::with_align(100, 8).unwrap().footprint_bytes(), 100);
+}
