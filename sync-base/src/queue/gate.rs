@@ -22,6 +22,7 @@
 //! | heavy barrier in `sleep` | between `asleep` and look | the light barrier in `ring` |
 
 use crate::atomic::{AtomicBool, Ordering};
+use crate::barrier::mode;
 use crate::sync::{Condvar, Mutex, PoisonError};
 use crate::{Backoff, Step, heavy_barrier, light_barrier};
 
@@ -34,6 +35,9 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new() -> Self {
+        // Asked here, once: until somebody asks, `light_barrier` is a full fence, and a queue whose ends only poll never
+        // reaches the heavy side that would.
+        mode();
         Self {
             asleep: AtomicBool::new(false),
             lock: Mutex::new(()),
