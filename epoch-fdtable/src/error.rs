@@ -13,7 +13,7 @@ pub enum FdError {
         /// The number asked for.
         number: u32,
     },
-    /// Every number below the limit is taken (`EMFILE`).
+    /// Every number asked for that is below the limit is taken (`EMFILE`).
     Full {
         /// The limit in force.
         limit: u32,
@@ -29,6 +29,42 @@ pub enum FdError {
     Taken {
         /// The number asked for.
         number: u32,
+    },
+    /// The floor asked for is not below the limit (`EINVAL`, as `F_DUPFD` has it).
+    FloorPastLimit {
+        /// The least number asked for.
+        floor: u32,
+        /// The limit in force.
+        limit: u32,
+    },
+    /// The limit asked for is above the hard limit (`EINVAL`).
+    PastHardLimit {
+        /// The limit asked for.
+        limit: u32,
+        /// The most that it can be.
+        hard_limit: u32,
+    },
+    /// The index is one of the two that mean no registered slot (`EINVAL`).
+    NoSlot {
+        /// The index given.
+        slot: u32,
+    },
+    /// There is no process with this id, or the handle means an earlier one (`ESRCH`).
+    NoProcess {
+        /// The id asked for.
+        process: u32,
+    },
+    /// There is a process with this id already (`EEXIST`).
+    ProcessTaken {
+        /// The id asked for.
+        process: u32,
+    },
+    /// The id is not below the number of processes that there is room for (`EAGAIN`, as `fork` has it).
+    ProcessPastLimit {
+        /// The id asked for.
+        process: u32,
+        /// How many there is room for.
+        limit: u32,
     },
     /// Another thread is in the middle of opening or closing this number (`EBUSY`, as `dup2(2)` has it). Retry.
     Busy {
@@ -60,11 +96,14 @@ impl FdError {
         match self {
             Self::NotOpen { .. } | Self::PastLimit { .. } => libc::EBADF,
             Self::Full { .. } => libc::EMFILE,
-            Self::Taken { .. } => libc::EEXIST,
+            Self::Taken { .. } | Self::ProcessTaken { .. } => libc::EEXIST,
             Self::Busy { .. } => libc::EBUSY,
-            Self::SameNumber { .. } => libc::EINVAL,
-            Self::Stalled { .. } => libc::EAGAIN,
-            Self::Shut => libc::ESRCH,
+            Self::SameNumber { .. }
+            | Self::FloorPastLimit { .. }
+            | Self::PastHardLimit { .. }
+            | Self::NoSlot { .. } => libc::EINVAL,
+            Self::Stalled { .. } | Self::ProcessPastLimit { .. } => libc::EAGAIN,
+            Self::NoProcess { .. } | Self::Shut => libc::ESRCH,
         }
     }
 }
@@ -73,10 +112,47 @@ impl fmt::Display for FdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOpen { number } => write!(f, "descriptor {number} is not open"),
+            Self::Full { limit: 0 } => f.write_str("the limit is 0 descriptors; raise it with set_limit"),
             Self::Full { limit } => {
                 write!(
                     f,
-                    "all {limit} descriptors below the limit are open; close some or raise the limit with set_limit"
+                    "every descriptor asked for that is below the limit of {limit} is open; close some or raise the limit \
+                     with set_limit"
+                )
+            }
+            Self::FloorPastLimit { floor, limit } => {
+                write!(
+                    f,
+                    "no descriptor at or above {floor} is below the limit of {limit}; ask for a lower one or raise the limit \
+                     with set_limit"
+                )
+            }
+            Self::PastHardLimit { limit, hard_limit } => {
+                write!(
+                    f,
+                    "a limit of {limit} is above the hard limit of {hard_limit}; build the table with a greater one"
+                )
+            }
+            Self::NoSlot { slot } => {
+                write!(
+                    f,
+                    "index {slot} means no slot; register the file under a lower one"
+                )
+            }
+            Self::NoProcess { process } => write!(
+                f,
+                "there is no process {process}, or the handle means an earlier one"
+            ),
+            Self::ProcessTaken { process } => {
+                write!(
+                    f,
+                    "process {process} exists already; let it exit or take another id"
+                )
+            }
+            Self::ProcessPastLimit { process, limit } => {
+                write!(
+                    f,
+                    "process {process} is not below {limit}, the number of processes that there is room for; make the tables for more"
                 )
             }
             Self::PastLimit { number, limit } => {
@@ -91,6 +167,13 @@ impl fmt::Display for FdError {
             ),
             Self::Busy { number } => write!(f, "descriptor {number} is being opened or closed; try again"),
             Self::SameNumber { number } => write!(f, "descriptor {number} cannot be duplicated onto itself"),
+            // SAFETY: a system call without arguments, which cannot fail.
+            Self::Stalled { thread } if *thread == unsafe { libc::gettid() }.unsigned_abs() => {
+                write!(
+                    f,
+                    "this very thread ({thread}) holds back too much garbage by its own guard; drop the guard before the call"
+                )
+            }
             Self::Stalled { thread } => {
                 write!(
                     f,

@@ -72,7 +72,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
     /// Gives a process an empty table. Its handle tells it from a later process with the same id.
     ///
     /// # Errors
-    /// [`FdError::Taken`] when the process exists, [`FdError::PastLimit`] when the id is too great.
+    /// [`FdError::ProcessTaken`] when the process exists, [`FdError::ProcessPastLimit`] when the id is too great.
     pub fn create(&self, process: u32) -> Result<Handle, FdError> {
         // SAFETY: the table is used through a section of `self`, which holds the handle, or freed by the backend.
         let table = unsafe { FdTable::within(self.limit, self.hard_limit, self.tables.reclaim()) };
@@ -84,12 +84,12 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
     /// that the parent ever used).
     ///
     /// # Errors
-    /// [`FdError::NotOpen`] when the parent does not exist; otherwise as [`create`](Self::create).
+    /// [`FdError::NoProcess`] when the parent does not exist; otherwise as [`create`](Self::create).
     pub fn fork(&self, parent: impl Key, child: u32) -> Result<Handle, FdError> {
         // SAFETY: as in `create`: the child's table is used through a section of `self`, or freed by the backend.
         let table = self.with(parent, |table| unsafe { table.fork() });
-        let table = table.ok_or(FdError::NotOpen {
-            number: parent.number(),
+        let table = table.ok_or(FdError::NoProcess {
+            process: parent.number(),
         })?;
         self.adopt(child, table)
     }
@@ -99,14 +99,21 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
             .insert_at(process, table, crate::Flags::NONE)
             .map_err(|Refused { value, error }| {
                 drop(value); // Copies of a parent's descriptors, or nothing.
-                error
+                match error {
+                    FdError::Taken { number: process } => FdError::ProcessTaken { process },
+                    FdError::PastLimit {
+                        number: process,
+                        limit,
+                    } => FdError::ProcessPastLimit { process, limit },
+                    other => other,
+                }
             })
     }
 
     /// Closes the close-on-exec descriptors of a process.
     ///
     /// # Errors
-    /// [`FdError::NotOpen`] when the process does not exist.
+    /// [`FdError::NoProcess`] when the process does not exist.
     pub fn exec(&self, process: impl Key) -> Result<Swept, FdError>
     where
         T: Sever,
@@ -114,8 +121,8 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
         // The values are ended outside the section, which would otherwise hold back their own end.
         let left = self.with(process, |table| table.unlink_on_exec());
         left.map(|left| left.end(self.tables.reclaim()))
-            .ok_or(FdError::NotOpen {
-                number: process.number(),
+            .ok_or(FdError::NoProcess {
+                process: process.number(),
             })
     }
 
@@ -123,15 +130,15 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
     /// threads, one does it.
     ///
     /// # Errors
-    /// [`FdError::NotOpen`] when the process does not exist.
+    /// [`FdError::NoProcess`] when the process does not exist.
     pub fn exit(&self, process: impl Key) -> Result<Swept, FdError>
     where
         T: Sever,
     {
         match self.tables.remove(process) {
             Some(table) => Ok(table.shut()),
-            None => Err(FdError::NotOpen {
-                number: process.number(),
+            None => Err(FdError::NoProcess {
+                process: process.number(),
             }),
         }
     }
@@ -151,7 +158,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
     /// Closes one descriptor of a process promptly; see [`FdTable::close`].
     ///
     /// # Errors
-    /// [`FdError::NotOpen`], with the number of whichever does not exist.
+    /// [`FdError::NoProcess`], or [`FdError::NotOpen`] when the process has no such descriptor.
     pub fn close(&self, process: impl Key, key: impl Key) -> Result<crate::Closed, FdError>
     where
         T: Sever,
@@ -159,8 +166,8 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
         crate::ending::tend(self.tables.reclaim());
         let unlinked = {
             let section = self.pin();
-            let table = section.table(process).ok_or(FdError::NotOpen {
-                number: process.number(),
+            let table = section.table(process).ok_or(FdError::NoProcess {
+                process: process.number(),
             })?;
             let removed = table
                 .remove(key)

@@ -126,14 +126,11 @@ impl<R: Reclaim> RegisteredFiles<R> {
     ///
     /// # Errors
     /// [`FdError::NotOpen`] when the file is closed, so that the slot must be unregistered again; [`FdError::Taken`] when
-    /// it has a slot already; [`FdError::PastLimit`] for the two greatest indices, which mean no slot.
+    /// it has a slot already; [`FdError::NoSlot`] for the two greatest indices, which mean no slot.
     pub fn bind(&self, file: Handle, slot: u32) -> Result<(), FdError> {
         let number = file.number();
         if slot >= GONE {
-            return Err(FdError::PastLimit {
-                number: slot,
-                limit: GONE,
-            });
+            return Err(FdError::NoSlot { slot });
         }
         let bound = self.table.with(file, |file| {
             // Release: pairs with the Acquire in `RegisteredFile::slot`; the kernel was told before. Relaxed on failure:

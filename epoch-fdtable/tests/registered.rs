@@ -113,3 +113,17 @@ fn e2_a_full_table_hands_the_file_back() {
     files.adopt(refused.value).unwrap();
     assert_eq!(files.pin().iter().count(), 1);
 }
+
+#[test]
+fn e2_an_index_that_means_no_slot_is_refused_as_such() {
+    let files = RegisteredFiles::new(4);
+    let file = files
+        .adopt(std::fs::File::open("/dev/null").unwrap().into())
+        .unwrap();
+    for slot in [u32::MAX, u32::MAX - 1] {
+        let refused = files.bind(file, slot).unwrap_err();
+        assert_eq!(refused, epoch_fdtable::FdError::NoSlot { slot });
+        assert!(refused.to_string().contains("means no slot"));
+    }
+    assert!(files.bind(file, u32::MAX - 2).is_ok());
+}

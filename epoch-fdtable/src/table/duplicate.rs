@@ -32,16 +32,13 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// [`dup`](Self::dup).
     ///
     /// # Errors
-    /// [`FdError::NotOpen`], [`FdError::Full`] or [`FdError::Shut`].
+    /// [`FdError::NotOpen`], [`FdError::Full`], [`FdError::FloorPastLimit`] or [`FdError::Shut`].
     pub fn dup_from(&self, key: impl Key, floor: u32, flags: Flags) -> Result<Handle, FdError> {
         let shared = self
             .get_cloned(key)
             .ok_or(FdError::NotOpen { number: key.number() })?;
         self.open(Fresh::alias(shared.into_reference()), flags, |table, limit| {
-            table
-                .numbers
-                .lowest(&table.pages, floor, limit)
-                .ok_or(FdError::Full { limit })
+            table.lowest_from(floor, limit)
         })
         .map_err(|(fresh, error)| self.give_up(fresh, error))
     }
@@ -91,10 +88,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// The handle, with [`FdError::Full`] or [`FdError::Shut`].
     pub fn insert_shared(&self, shared: Shared<T, R>, flags: Flags) -> Result<Handle, Refused<Shared<T, R>>> {
         self.open(Fresh::alias(shared.into_reference()), flags, |table, limit| {
-            table
-                .numbers
-                .lowest(&table.pages, 0, limit)
-                .ok_or(FdError::Full { limit })
+            table.lowest_from(0, limit)
         })
         .map_err(|(fresh, error)| Refused {
             value: Shared::from_reference(fresh.into_reference(), R::clone(self.reclaim())),

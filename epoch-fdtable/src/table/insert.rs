@@ -35,13 +35,10 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// Opens the lowest free descriptor at or above `floor`, with these flags; otherwise as [`insert`](Self::insert).
     ///
     /// # Errors
-    /// The value, with [`FdError::Full`] or [`FdError::Shut`].
+    /// The value, with [`FdError::Full`], [`FdError::FloorPastLimit`] or [`FdError::Shut`].
     pub fn insert_from(&self, floor: u32, value: T, flags: Flags) -> Result<Handle, Refused<T>> {
         self.open(Fresh::body(value), flags, |table, limit| {
-            table
-                .numbers
-                .lowest(&table.pages, floor, limit)
-                .ok_or(FdError::Full { limit })
+            table.lowest_from(floor, limit)
         })
         .map_err(|(fresh, error)| Refused {
             value: fresh.into_value(),
@@ -133,6 +130,16 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
                 value: fresh.into_value(),
                 error,
             })
+    }
+
+    /// Reserves the lowest free number at or above `floor`.
+    pub(super) fn lowest_from(&self, floor: u32, limit: u32) -> Result<u32, FdError> {
+        let number = self.numbers.lowest(&self.pages, floor, limit);
+        number.ok_or(if floor < limit || floor == 0 {
+            FdError::Full { limit }
+        } else {
+            FdError::FloorPastLimit { floor, limit }
+        })
     }
 
     /// Reserves a number and publishes under it.

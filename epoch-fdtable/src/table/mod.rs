@@ -161,12 +161,12 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// Changes the limit. Descriptors at or above it stay open, as POSIX has it; nothing moves.
     ///
     /// # Errors
-    /// [`FdError::PastLimit`] when it is above the hard limit.
+    /// [`FdError::PastHardLimit`] when it is above the hard limit.
     pub fn set_limit(&self, limit: u32) -> Result<(), FdError> {
         if limit > self.hard_limit {
-            return Err(FdError::PastLimit {
-                number: limit,
-                limit: self.hard_limit,
+            return Err(FdError::PastHardLimit {
+                limit,
+                hard_limit: self.hard_limit,
             });
         }
         // Relaxed: a setting that publishes nothing; an insert that runs meanwhile may use either.

@@ -105,7 +105,10 @@ fn c6_insert_from_stays_at_or_above_its_floor() {
     );
     assert_eq!(
         table.insert_from(u32::MAX, (), Flags::NONE).unwrap_err().error,
-        FdError::Full { limit: 200 }
+        FdError::FloorPastLimit {
+            floor: u32::MAX,
+            limit: 200
+        }
     );
 }
 
@@ -138,7 +141,10 @@ fn c6_a_lowered_limit_leaves_open_descriptors_alone() {
     assert_eq!(table.insert(5).unwrap_err().error, FdError::Full { limit: 1 });
     assert_eq!(
         table.set_limit(9),
-        Err(FdError::PastLimit { number: 9, limit: 8 })
+        Err(FdError::PastHardLimit {
+            limit: 9,
+            hard_limit: 8
+        })
     );
     assert!(
         table.remove(4).is_some(),
@@ -419,4 +425,44 @@ fn c6_a_table_of_signal_handlers_is_a_second_use() {
     let marked = |n: &u32| table.flags(*n) == Some(Flags::CLOSE_ON_EXEC);
     (0..65).filter(marked).for_each(|n| drop(table.remove(n)));
     assert!(table.with(15, |h| h(1)).is_none() && table.with(2, |h| h(1)) == Some(1));
+}
+
+#[test]
+fn c6_a_refusal_names_its_cause_and_a_remedy_that_helps() {
+    let table = epoch_fdtable::FdTable::<u8, _>::with_reclaim(4, 8, super::Backend::default());
+    let says = |error: FdError, words: &[&str]| {
+        let text = error.to_string();
+        words
+            .iter()
+            .for_each(|word| assert!(text.contains(word), "{word} in: {text}"));
+    };
+    let floor = table.insert_from(20, 0, Flags::NONE).unwrap_err().error;
+    says(floor, &["at or above 20", "limit of 4"]);
+    assert_eq!(floor.raw_os_error(), libc::EINVAL);
+    table.insert(1).unwrap();
+    assert_eq!(
+        table.dup_from(0, 4, Flags::NONE).unwrap_err().raw_os_error(),
+        libc::EINVAL
+    );
+    says(
+        table.set_limit(9).unwrap_err(),
+        &["limit of 9", "hard limit of 8", "build the table"],
+    );
+    table.set_limit(0).unwrap();
+    says(table.insert(1).unwrap_err().error, &["limit is 0", "set_limit"]);
+    let processes = epoch_fdtable::ProcessTables::<u8, _>::with_reclaim(2, 4, 4, super::Backend::default());
+    processes.create(1).unwrap();
+    says(processes.create(1).unwrap_err(), &["process 1 exists"]);
+    says(processes.create(2).unwrap_err(), &["process 2", "room"]);
+    says(processes.exit(0).unwrap_err(), &["no process 0"]);
+    says(processes.fork(0, 1).unwrap_err(), &["no process 0"]);
+    says(processes.close(0, 0).unwrap_err(), &["no process 0"]);
+    says(processes.close(1, 0).unwrap_err(), &["descriptor 0 is not open"]);
+    // SAFETY: a system call without arguments.
+    let thread = unsafe { libc::gettid() }.unsigned_abs();
+    says(
+        FdError::Stalled { thread },
+        &["this very thread", "its own guard"],
+    );
+    says(FdError::Stalled { thread: 1 }, &["a reader on thread 1"]);
 }

@@ -33,15 +33,17 @@ fn c11_each_process_has_numbers_of_its_own() {
 fn c11_creating_twice_or_out_of_range_is_refused() {
     let processes = processes(4);
     processes.create(3).unwrap();
-    assert_eq!(processes.create(3), Err(FdError::Taken { number: 3 }));
+    assert_eq!(processes.create(3), Err(FdError::ProcessTaken { process: 3 }));
     assert_eq!(
         processes.create(4),
-        Err(FdError::PastLimit { number: 4, limit: 4 })
+        Err(FdError::ProcessPastLimit { process: 4, limit: 4 })
     );
-    assert_eq!(processes.fork(2, 1), Err(FdError::NotOpen { number: 2 }));
-    assert_eq!(processes.fork(3, 3), Err(FdError::Taken { number: 3 }));
-    assert_eq!(processes.exit(2), Err(FdError::NotOpen { number: 2 }));
-    assert_eq!(processes.exec(2), Err(FdError::NotOpen { number: 2 }));
+    assert_eq!(processes.fork(2, 1), Err(FdError::NoProcess { process: 2 }));
+    assert_eq!(processes.fork(3, 3), Err(FdError::ProcessTaken { process: 3 }));
+    assert_eq!(processes.exit(2), Err(FdError::NoProcess { process: 2 }));
+    assert_eq!(processes.exec(2), Err(FdError::NoProcess { process: 2 }));
+    assert_eq!(processes.close(2, 0), Err(FdError::NoProcess { process: 2 }));
+    assert_eq!(processes.close(3, 7), Err(FdError::NotOpen { number: 7 }));
 }
 
 #[test]
@@ -107,7 +109,7 @@ fn c11_exit_refuses_inserts_of_whoever_still_has_the_table() {
         table.put(0, census.value(2), Flags::NONE).unwrap_err().error,
         FdError::Shut
     );
-    assert_eq!(processes.exit(1), Err(FdError::NotOpen { number: 1 }), "once");
+    assert_eq!(processes.exit(1), Err(FdError::NoProcess { process: 1 }), "once");
     processes.create(1).unwrap();
     assert!(
         pinned.table(handle).is_none(),

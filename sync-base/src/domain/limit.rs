@@ -31,6 +31,13 @@ impl fmt::Display for Stalled {
             limit,
         } = self;
         let name = name.as_deref().unwrap_or("ended, its guard forgotten");
+        if *thread == super::thread_id::current() {
+            return write!(
+                f,
+                "this very thread ({thread}, {name}) holds back {garbage} bytes of garbage (limit {limit}) by its own guard: \
+                 drop or repin it before the call"
+            );
+        }
         write!(
             f,
             "a reader on thread {thread} ({name}) holds back {garbage} bytes of garbage (limit {limit}): let it drop or \

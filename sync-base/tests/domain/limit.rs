@@ -146,3 +146,20 @@ fn room_is_what_is_left_below_the_limit() {
     assert!(domain.has_room(1000) && !domain.has_room(1001));
     assert_eq!(domain.stats().limit_refused, 0);
 }
+
+#[test]
+fn a_stall_by_ones_own_guard_says_so_and_another_thread_is_named() {
+    let domain = Domain::new();
+    let guard = domain.pin();
+    let own = domain.synchronize(Duration::ZERO).unwrap_err().to_string();
+    assert!(
+        own.contains("this very thread") && own.contains("own guard"),
+        "{own}"
+    );
+    drop(guard);
+    let (wake, thread) = sleeper(&domain, "asleep");
+    let other = domain.synchronize(Duration::ZERO).unwrap_err().to_string();
+    assert!(other.starts_with("a reader on thread"), "{other}");
+    wake.send(()).unwrap();
+    thread.join().unwrap();
+}
