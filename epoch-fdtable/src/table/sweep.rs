@@ -23,9 +23,9 @@ use sync_base::heavy_barrier;
 pub struct Swept {
     /// Values dropped before the sweep returned.
     pub now: usize,
-    /// Values cut off under a reader; see [`Closed::Severed`].
+    /// Values cut off under a reader; see [`Closed::Severed`](crate::Closed::Severed).
     pub severed: usize,
-    /// Values that follow when a reader has left; see [`Closed::Deferred`].
+    /// Values that follow when a reader has left; see [`Closed::Deferred`](crate::Closed::Deferred).
     pub deferred: usize,
     /// Values that another descriptor or handle still holds.
     pub still_shared: usize,
