@@ -8,6 +8,7 @@
 //! One file a family under [`claims`]. `cargo xtask claims` runs them; `docs/BENCHMARKS.md` explains the method.
 
 pub mod claims;
+pub mod report;
 
 mod allocs;
 mod alone;

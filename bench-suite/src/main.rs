@@ -1,14 +1,17 @@
 //! `claims`: measures the claims of the workspace and says which hold.
 
 use anyhow::Context;
+use bench_suite::report::{About, about_file};
 use bench_suite::{
     Claim, CountingAllocator, Invalid, Plan, Row, Task, Verdict, claims, measure_alone, online_cpus,
     render_table,
 };
 use clap::Parser;
+use serde::Serialize;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Counts calls, for the claims that say "no allocation"; every lane pays the same for it.
 #[global_allocator]
@@ -24,7 +27,8 @@ struct Arguments {
     /// Measure only claims whose id starts with this.
     #[arg(long, value_name = "PREFIX")]
     only: Option<String>,
-    /// Write the rows as JSON, also when interrupted by an invalid claim.
+    /// Write the rows as JSON after each claim, so that an interrupted run keeps what it has, and beside them, in
+    /// NAME.about.json, the machine and the versions.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// A quick look: under a minute a crate, wider spread.
@@ -67,7 +71,7 @@ fn main() -> anyhow::Result<ExitCode> {
     } else {
         Plan::full()
     };
-    let (rows, invalid) = measure_all(&chosen, &plan, arguments.json.as_ref())?;
+    let (rows, invalid) = measure_all(&chosen, &plan, arguments.json.as_deref())?;
     print!("{}", render_table(&rows));
     let count = |verdict| rows.iter().filter(|row| row.holds == verdict).count();
     println!(
@@ -89,19 +93,44 @@ fn main() -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What to say of the time left, once a claim or more are done: claims take about as long as each other.
+fn time_left(elapsed: Duration, done: usize, all: usize) -> String {
+    if done == 0 {
+        return String::new();
+    }
+    let left = elapsed.as_secs_f64() / done as f64 * (all - done) as f64;
+    format!(", about {left:.0} s left:")
+}
+
+/// Replaces a file whole, so that whoever interrupts finds the old one or the new one.
+fn save(file: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    let beside = file.with_extension("part");
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, file))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
 type Invalids = Vec<(&'static str, Invalid)>;
 
 /// Measures one after the other, writing the JSON after each so that an interrupted run keeps what it has.
-fn measure_all(
-    chosen: &[Claim],
-    plan: &Plan,
-    json: Option<&PathBuf>,
-) -> anyhow::Result<(Vec<Row>, Invalids)> {
+fn measure_all(chosen: &[Claim], plan: &Plan, json: Option<&Path>) -> anyhow::Result<(Vec<Row>, Invalids)> {
     let (mut rows, mut invalid) = (Vec::new(), Vec::new());
     let live = std::io::stderr().is_terminal();
+    let start = Instant::now();
+    if let Some(file) = json {
+        save(&about_file(file), &About::here(plan.quick))?;
+    }
     for (at, claim) in chosen.iter().enumerate() {
         if live {
-            eprint!("\r\x1b[K{}/{} {} {}", at + 1, chosen.len(), claim.id, claim.what);
+            let left = time_left(start.elapsed(), at, chosen.len());
+            eprint!(
+                "\r\x1b[K{}/{}{left} {} {}",
+                at + 1,
+                chosen.len(),
+                claim.id,
+                claim.what
+            );
         }
         let cores = online_cpus().len();
         if claim.cores > cores {
@@ -114,8 +143,7 @@ fn measure_all(
             }
         }
         if let Some(file) = json {
-            let text = serde_json::to_string_pretty(&rows)?;
-            std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            save(file, &rows)?;
         }
     }
     if live {

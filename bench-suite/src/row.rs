@@ -1,12 +1,12 @@
 //! A measured claim: figures, bounds and what follows from them.
 
 use crate::Claim;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// What a measurement says about its claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// It holds, and by more than the spread.
     #[serde(rename = "yes")]
@@ -22,8 +22,20 @@ pub enum Verdict {
     NotHere,
 }
 
+impl Verdict {
+    /// The word for it in JSON and tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Undecided => "undecided",
+            Self::NotHere => "not here",
+        }
+    }
+}
+
 /// A measured claim, in the order and with the names of the JSON that `xtask claims --json` writes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The claim's id.
     pub id: String,
@@ -166,10 +178,8 @@ pub fn render_table(rows: &[Row]) -> String {
     for row in rows {
         let peers: Vec<String> = row.peers.iter().map(|(name, v)| format!("{name} {v}")).collect();
         let holds = match row.holds {
-            Verdict::Yes => "yes",
             Verdict::No => "**no**",
-            Verdict::Undecided => "undecided",
-            Verdict::NotHere => "not here",
+            other => other.word(),
         };
         let _ = writeln!(
             out,

@@ -5,6 +5,7 @@ mod claims;
 mod instructions;
 mod models;
 mod mutants;
+mod report;
 mod sanitize;
 mod shell;
 mod sim;
@@ -42,6 +43,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measures the claims, or takes a run of them, and renders a page with drawings into target/report.
+    Report(report::Options),
     /// Instructions per operation against the committed counts, where valgrind is at hand.
     Instructions(instructions::Options),
     /// The sanitizers of a nightly compiler: planted defects that each must find, then the test suites.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Mutants(options) => mutants::run(&root, &options),
         Verb::Sim(options) => sim::run(&root, &options),
         Verb::Claims { arguments } => claims::run(&root, &arguments),
+        Verb::Report(options) => report::run(&root, &options),
         Verb::Instructions(options) => instructions::run(&root, &options),
         Verb::Sanitize(options) => sanitize::run(&root, &options),
         Verb::Package => ci::package(&root),

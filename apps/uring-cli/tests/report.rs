@@ -1,7 +1,7 @@
 //! Pages are well-formed, self-contained, and say what they were given.
 #![cfg(not(any(loom, shuttle)))]
 
-use uring_cli::report::{Axis, Page, Plot, Series, Style, Table};
+use uring_cli::report::{Axis, Bar, Bars, Page, Plot, Series, Style, Table};
 
 /// Parses markup strictly, as XML; gives the elements with their attributes, and all text.
 fn parse(html: &str) -> (Vec<(String, String)>, String) {
@@ -63,7 +63,79 @@ fn page() -> Page {
     ));
     odd.add(Series::new("one", vec![(3.0, 3.0)]));
     page.plot(odd);
+    page.bars(bars());
+    page.source("{\"<raw>\": [1, 2]}");
     page
+}
+
+fn bars() -> Bars {
+    let mut bars = Bars::new("Bars <&>");
+    let long = "a name much longer than the room that there is beside a bar";
+    bars.group(
+        "first",
+        "ns",
+        [
+            (Bar::Ours, "ours", 2.0),
+            (Bar::Floor, "floor", 1.0),
+            (Bar::Peer, long, 8.0),
+        ],
+    );
+    bars.group(
+        "<second>",
+        "us",
+        [
+            (Bar::Ours, "ours", 0.0),
+            (Bar::Peer, "broken", f64::NAN),
+            (Bar::Peer, "negative", -1.0),
+        ],
+    );
+    bars.group("empty", "ms", [(Bar::Ours, "ours", f64::INFINITY)]);
+    bars
+}
+
+#[test]
+fn bars_are_as_long_as_their_figures_and_leave_out_what_has_no_length() {
+    let mut page = Page::new("Bars");
+    page.bars(bars());
+    let html = page.to_html();
+    let (elements, text) = parse(&html);
+    let widths: Vec<f64> = elements
+        .iter()
+        .filter(|(name, _)| name == "rect")
+        .map(|(_, attributes)| {
+            let width = attributes.split("width=\"").nth(1).unwrap();
+            width.split('"').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    assert_eq!(widths.len(), 4);
+    assert!((widths[0] / widths[2] - 0.25).abs() < 0.01, "{widths:?}");
+    assert!((widths[1] / widths[2] - 0.125).abs() < 0.01, "{widths:?}");
+    assert_eq!(widths[3], 0.0);
+    assert!(
+        text.contains("&lt;second&gt;") && text.contains("the room that…"),
+        "{text}"
+    );
+    assert!(
+        html.contains("first in ns: ours 2, floor 1, a name"),
+        "spoken in full"
+    );
+}
+
+#[test]
+fn drawings_stand_alone_as_svg_files() {
+    let mut plot = Plot::new("Alone", Axis::new("x"), Axis::new("y"));
+    plot.add(Series::new("one", vec![(1.0, 2.0), (2.0, 4.0)]));
+    for svg in [bars().to_svg(), plot.to_svg()] {
+        let (elements, _) = parse(&format!("<!DOCTYPE html>{svg}"));
+        let (name, attributes) = &elements[0];
+        assert_eq!(name, "svg");
+        assert!(
+            attributes.starts_with("xmlns=\"http://www.w3.org/2000/svg\""),
+            "{attributes}"
+        );
+        assert_eq!(svg.matches("xmlns").count(), 1);
+        assert_eq!(elements[1].0, "style");
+    }
 }
 
 #[test]
@@ -89,6 +161,7 @@ fn text_is_never_taken_for_markup() {
         text.contains("A &lt;page&gt; &amp; &quot;more&quot;")
             && text.contains("1 &lt; 2 &amp; &#39;so on&#39;\u{fffd}")
     );
+    assert!(text.contains("{&quot;&lt;raw&gt;&quot;: [1, 2]}"));
     assert!(text.contains("series &lt;3&gt;") && !html.contains("<b>"));
 }
 
@@ -134,7 +207,7 @@ fn series_differ_without_colour_and_plots_speak() {
     assert_eq!(dashes.len(), 6);
     let plots = elements.iter().filter(|(name, _)| name == "svg");
     assert!(
-        plots.clone().count() == 3
+        plots.clone().count() == 4
             && plots
                 .clone()
                 .all(|(_, a)| a.contains("role=\"img\"") && a.contains("aria-label="))

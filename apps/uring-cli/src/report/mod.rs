@@ -20,10 +20,12 @@
 //! assert_eq!(page.to_json()["parts"][1]["table"]["rows"][0][1], "12");
 //! ```
 
+mod bars;
 mod page;
 mod plot;
 mod scale;
 mod svg;
 
+pub use bars::{Bar, Bars};
 pub use page::{Page, Table};
 pub use plot::{Axis, Plot, Series, Style};

@@ -1,5 +1,6 @@
 //! A page as a list of parts.
 
+use super::bars::Bars;
 use super::plot::Plot;
 use super::svg;
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ enum Part {
     Text(String),
     Table(Table),
     Plot(Plot),
+    Bars(Bars),
+    Source(String),
 }
 
 /// Rows of text under named columns; columns of numbers stand to the right.
@@ -119,6 +122,18 @@ impl Page {
         self
     }
 
+    /// Adds a chart of bars.
+    pub fn bars(&mut self, bars: Bars) -> &mut Self {
+        self.parts.push(Part::Bars(bars));
+        self
+    }
+
+    /// Adds text as it is, data for instance, folded away until it is asked for.
+    pub fn source(&mut self, text: impl Into<String>) -> &mut Self {
+        self.parts.push(Part::Source(text.into()));
+        self
+    }
+
     /// Renders the page as one HTML file. Every text is escaped; the markup is well-formed XML but for the doctype.
     pub fn to_html(&self) -> String {
         let title = escape(&self.title);
@@ -136,14 +151,22 @@ impl Page {
                     let _ = writeln!(out, "<p>{}</p>", escape(text));
                 }
                 Part::Table(table) => table.render(&mut out),
-                Part::Plot(plot) => svg::render(plot, &mut out),
+                Part::Plot(plot) => figure(&plot.title, &mut out, |out| svg::render(plot, out)),
+                Part::Source(text) => {
+                    let text = escape(text);
+                    let _ = writeln!(
+                        out,
+                        "<details><summary>as data</summary><pre>{text}</pre></details>"
+                    );
+                }
+                Part::Bars(bars) => figure(&bars.title, &mut out, |out| bars.render(out)),
             }
         }
         out.push_str("</main></body></html>\n");
         out
     }
 
-    /// Gives the same content as data: `{"title", "parts": [{"heading"|"text"|"table"|"plot": ...}]}`.
+    /// Gives the same content as data: `{"title", "parts": [{"heading"|"text"|"table"|"plot"|"bars"|"source": ...}]}`.
     pub fn to_json(&self) -> Value {
         let parts: Vec<_> = self
             .parts
@@ -155,9 +178,42 @@ impl Page {
                     json!({ "table": {"caption": t.caption, "columns": t.columns, "rows": t.rows} })
                 }
                 Part::Plot(plot) => json!({ "plot": plot.to_json() }),
+                Part::Source(text) => json!({ "source": text }),
+                Part::Bars(bars) => json!({ "bars": bars.to_json() }),
             })
             .collect();
         json!({ "title": self.title, "parts": parts })
+    }
+}
+
+fn figure(title: &str, out: &mut String, draw: impl FnOnce(&mut String)) {
+    let _ = write!(out, "<figure><figcaption>{}</figcaption>", escape(title));
+    draw(out);
+    out.push_str("</figure>\n");
+}
+
+/// Makes a file of its own of what `draw` draws: an SVG that names its namespace and brings its style, light on any
+/// background.
+fn file(draw: impl FnOnce(&mut String)) -> String {
+    let mut drawn = String::new();
+    draw(&mut drawn);
+    let style = "<style>svg{background:#fff}text{fill:#1a1a1a;font:12px system-ui,sans-serif}.soft{fill:#666}</style>";
+    let opened = drawn.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
+    let end = opened.find('>').map_or(opened.len(), |at| at + 1);
+    format!("{}{style}{}\n", &opened[..end], &opened[end..])
+}
+
+impl Plot {
+    /// Draws the plot as an SVG file of its own.
+    pub fn to_svg(&self) -> String {
+        file(|out| svg::render(self, out))
+    }
+}
+
+impl Bars {
+    /// Draws the chart as an SVG file of its own.
+    pub fn to_svg(&self) -> String {
+        file(|out| self.render(out))
     }
 }
 
@@ -189,5 +245,5 @@ caption{text-align:left;color:var(--soft)}\
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left}\
 th.n,td.n{text-align:right;font-variant-numeric:tabular-nums}\
 figure{margin:1.5rem 0}figcaption{font-weight:600}\
-svg{width:100%;height:auto}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
+pre{overflow-x:auto}svg{width:100%;height:auto}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
 svg .grid{stroke:var(--line)}svg .soft{fill:var(--soft)}";

@@ -27,7 +27,7 @@ pub(super) fn render(plot: &Plot, out: &mut String) {
     let title = escape(&plot.title);
     let _ = write!(
         out,
-        "<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
          aria-label=\"{title}: {}\">",
         escape(&summary(plot))
     );
@@ -36,7 +36,7 @@ pub(super) fn render(plot: &Plot, out: &mut String) {
         line(series, at, plot.style, &x, &y, out);
     }
     legend(plot, out);
-    out.push_str("</svg></figure>\n");
+    out.push_str("</svg>");
 }
 
 /// What the plot says, for who cannot see it.
