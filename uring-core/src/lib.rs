@@ -12,6 +12,7 @@ mod exec;
 pub mod file;
 pub mod flow;
 pub mod op;
+pub mod pace;
 mod ring;
 mod sys;
 

@@ -35,6 +35,11 @@ impl Aimd {
             latencies: Latencies::new(),
         }
     }
+
+    /// The target for p99.
+    pub fn target_p99_ns(&self) -> u64 {
+        self.target_ns
+    }
 }
 
 impl Controller for Aimd {

@@ -15,6 +15,8 @@ const SLICES: u32 = 8;
 /// What spinning must give: throughput, or at next to nothing in flight, a lower median.
 const GAIN: f64 = 1.10;
 const FEW_IN_FLIGHT: u32 = 2;
+/// Fewest operations of each kind that decide anything; fewer, and what differs is chance.
+const FEWEST: u64 = 64;
 /// How long a decision stands: doubles while it is confirmed.
 const HOLD_MIN_NS: u64 = 500_000_000;
 const HOLD_MAX_NS: u64 = 8_000_000_000;
@@ -35,9 +37,9 @@ struct Tally {
 /// use uring_core::flow::{SpinChoice, Wait};
 /// let mut choice = SpinChoice::new();
 /// // Spinning doubles the operations: it is chosen.
-/// for slice in 0..9u64 {
+/// for ms in 0..60 {
 ///     let operations = if choice.wait() == Wait::Spin { 200 } else { 100 };
-///     choice.reaped(slice * 5_000_000, operations, 50_000, 64);
+///     choice.reaped(ms * 1_000_000, operations, 50_000, 64);
 /// }
 /// assert_eq!(choice.wait(), Wait::Spin);
 /// ```
@@ -46,6 +48,7 @@ pub struct SpinChoice {
     decided: Wait,
     slice: u32,
     slice_began_ns: Option<u64>,
+    last_ns: u64,
     tallies: [Tally; 2],
     in_flight_max: u32,
     hold_ns: u64,
@@ -60,6 +63,7 @@ impl SpinChoice {
             decided: Wait::Sleep,
             slice: 0,
             slice_began_ns: None,
+            last_ns: 0,
             tallies: [Tally::default(); 2],
             in_flight_max: 0,
             hold_ns: HOLD_MIN_NS,
@@ -76,6 +80,11 @@ impl SpinChoice {
         }
     }
 
+    /// Whether a trial is going on that disturbs what else is measured: some of its slices spin.
+    pub fn is_trying(&self) -> bool {
+        self.stands_until_ns.is_none() && self.slice > 0
+    }
+
     /// Learns of a reap: when, how many operations, their mean latency, how many were in flight.
     pub fn reaped(&mut self, now_ns: u64, operations: u32, mean_latency_ns: u64, in_flight: u32) {
         if let Some(until) = self.stands_until_ns {
@@ -85,8 +94,12 @@ impl SpinChoice {
             }
             return;
         }
-        let Some(began) = self.slice_began_ns else {
-            self.slice_began_ns = Some(now_ns);
+        // Nothing for as long as a slice: the load is no measure of the way of waiting for it.
+        let idle = now_ns.saturating_sub(self.last_ns) >= SLICE_NS;
+        self.last_ns = self.last_ns.max(now_ns);
+        let Some(began) = self.slice_began_ns.filter(|_| !idle) else {
+            (self.slice, self.slice_began_ns) = (0, Some(now_ns));
+            (self.tallies, self.in_flight_max) = ([Tally::default(); 2], 0);
             return;
         };
         let tally = &mut self.tallies[(self.slice % 2) as usize];
@@ -107,9 +120,13 @@ impl SpinChoice {
         let [sleep, spin] = self.tallies;
         let rate = |t: Tally| t.operations as f64 / t.elapsed_ns.max(1) as f64;
         let latency = |t: Tally| t.latency_ns as f64 / t.operations.max(1) as f64;
-        let more = rate(spin) >= rate(sleep) * GAIN;
+        let enough = spin.operations.min(sleep.operations) >= FEWEST;
+        // Beyond what would differ if completions came at random.
+        let chance = 2.0 * ((spin.operations + sleep.operations) as f64).sqrt();
+        let clear = spin.operations as f64 - sleep.operations as f64 > chance;
+        let more = clear && rate(spin) >= rate(sleep) * GAIN;
         let sooner = self.in_flight_max <= FEW_IN_FLIGHT && latency(spin) * GAIN <= latency(sleep);
-        let decided = if spin.operations > 0 && (more || sooner) {
+        let decided = if enough && (more || sooner) {
             Wait::Spin
         } else {
             Wait::Sleep
@@ -171,6 +188,19 @@ mod tests {
         assert!(spun > slept);
         let (spun, slept) = run(60, |_, _| 10, sooner, 64);
         assert!(spun < slept);
+    }
+
+    #[test]
+    fn a_load_that_comes_by_chance_chooses_sleep() {
+        // Some 5,000 operations a second that no way of waiting changes: a tenth more in four slices is chance.
+        let (spun, slept) = run(300, |_, ms| ((ms * 7_919) % 11) as u32, |_| 100, 8);
+        assert!(spun * 100 <= (spun + slept) * 3, "{spun} of {}", spun + slept);
+        // A load with pauses longer than a slice is never tried.
+        let mut choice = SpinChoice::new();
+        for n in 0..10_000u64 {
+            choice.reaped(n * 6_000_000, 100, 50, 1);
+            assert!(choice.wait() == Wait::Sleep && !choice.is_trying());
+        }
     }
 
     #[test]

@@ -6,11 +6,12 @@
 
 use super::cancel::Early;
 use super::ledger::Ledger;
+use super::observe::{Observer, Places};
 use super::operation::{ContVtable, Erased, OpVtable, Operation, Outcome};
 use super::options::Options;
 use super::registry::Registry;
 use super::stats::{Publisher, StatsHandle};
-use super::table::{FIXED, List, OpId, State, Style, Table};
+use super::table::{FIXED, List, OpId, PLACED, State, Style, Table};
 use super::token::Token;
 use super::waiting::Waiting;
 use crate::backend::{Backend, LOT};
@@ -18,7 +19,7 @@ use crate::error::{Error, ErrorKind, Rejected};
 use crate::sys::abi::{self, Cqe, Sqe};
 use crate::sys::fork::Token as ForkToken;
 use crate::sys::ladder::RingInfo;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -36,6 +37,7 @@ pub struct Core {
     pub(crate) state: RefCell<Inner>,
     pub(crate) dispatching: Cell<bool>,
     pub(crate) waiting: Waiting,
+    pub(super) observer: OnceCell<Box<dyn Observer + Send>>,
     pub(crate) id: u32,
     pub(crate) drain_limit: Duration,
     fork: ForkToken,
@@ -69,6 +71,9 @@ pub(crate) struct Inner {
     pub(crate) keeps_overflow: bool,
     /// When the first submission of the batch was taken; 0 before it.
     pub(crate) batch_ns: u64,
+    /// The last reading of the clock.
+    pub(crate) clock_ns: u64,
+    pub(super) places: Places,
     /// What the kernel knows of this ring by number; handles to it share it.
     pub(crate) registry: Arc<Registry>,
     /// A descriptor of the ring for those who send it messages; made when the first asks, gone before the ring is.
@@ -117,6 +122,8 @@ impl Core {
                 announcing: false,
                 keeps_overflow,
                 batch_ns: 0,
+                clock_ns: 0,
+                places: Places::default(),
                 address: None,
                 stats: Publisher::new(),
                 lot: Some(Box::default()),
@@ -126,6 +133,7 @@ impl Core {
             }),
             dispatching: Cell::new(false),
             waiting: Waiting::default(),
+            observer: OnceCell::new(),
             // Relaxed: a number drawn once; nothing is published with it.
             id: NEXT_RING.fetch_add(1, Ordering::Relaxed),
             drain_limit: options.drain_limit,
@@ -392,9 +400,10 @@ impl Inner {
     #[inline]
     fn describe(&mut self, slot: u32, style: Style, op: &'static OpVtable, entry: &Sqe) {
         if self.batch_ns == 0 {
-            self.batch_ns = self.backend().now_ns();
+            self.batch_ns = self.read_clock();
         }
         let started_ns = self.batch_ns;
+        let placed = self.places.take();
         let hot = self.table.hot(slot);
         hot.state = State::InFlight;
         hot.style = style;
@@ -402,6 +411,9 @@ impl Inner {
         hot.fd = entry.fd;
         if entry.flags & abi::SQE_FIXED_FILE != 0 {
             hot.flags |= FIXED;
+        }
+        if placed {
+            hot.flags |= PLACED;
         }
         hot.len = entry.len;
         hot.addr = entry.addr;

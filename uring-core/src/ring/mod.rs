@@ -11,6 +11,7 @@ mod dispatch;
 mod future;
 mod ledger;
 pub(crate) mod matching;
+mod observe;
 pub(crate) mod operation;
 mod options;
 #[allow(unreachable_pub)] // public for its model alone
@@ -26,9 +27,9 @@ mod turn;
 mod waiting;
 
 pub use self::core::Core;
-#[cfg(any(feature = "futures-io", feature = "tokio"))]
 pub(crate) use future::Flight;
 pub use future::Op;
+pub(crate) use observe::{Observer, Seen};
 pub use operation::{Multishot, Operation, Outcome};
 pub use options::{Carrier, Options};
 pub use reference::RingRef;

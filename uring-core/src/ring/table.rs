@@ -61,6 +61,8 @@ pub(crate) const RESULT_SEEN: u8 = 1 << 1;
 pub(crate) const CANCEL_ASKED: u8 = 1 << 3;
 /// The descriptor is the index of a registered file.
 pub(crate) const FIXED: u8 = 1 << 2;
+/// It holds a place, and the observer is told of its end.
+pub(crate) const PLACED: u8 = 1 << 4;
 
 /// What each submission and completion touches: one line.
 #[repr(C, align(64))]

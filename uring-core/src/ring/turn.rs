@@ -2,9 +2,10 @@
 
 use super::cancel::CANCELLATION;
 use super::core::{AUXILIARY, Core, Inner};
+use super::observe::Seen;
 use super::operation::Outcome;
 use super::registry::Leaving;
-use super::table::{CANCEL_WANTED, RESULT_SEEN, State, Style};
+use super::table::{CANCEL_WANTED, PLACED, RESULT_SEEN, State, Style};
 use crate::error::{Error, ErrorKind};
 use crate::sys::abi::{self, Cqe, Sqe, code};
 use std::time::Duration;
@@ -43,6 +44,7 @@ impl Core {
     pub fn wait(&self, want: usize, timeout: Duration) -> Result<usize, Error> {
         self.check()?;
         let done = self.state.borrow_mut().turn(want as u32, timeout);
+        self.tell_observer();
         self.dispatch();
         self.offer_room();
         done.map(|n| n as usize)
@@ -188,7 +190,7 @@ impl Inner {
                 break;
             }
             if now == 0 {
-                now = self.backend().now_ns();
+                now = self.read_clock();
             }
             for cqe in &lot[..count] {
                 done += u32::from(self.sort(*cqe, now));
@@ -263,6 +265,7 @@ impl Inner {
     fn complete(&mut self, slot: u32, now: u64) {
         let hot = self.table.hot(slot);
         let (result, style, started) = (hot.outcome.raw, hot.style, hot.started_ns);
+        let placed = hot.flags & PLACED != 0;
         if hot.flags & CANCEL_WANTED != 0 {
             hot.flags &= !CANCEL_WANTED;
             self.cancels.unlink(&mut self.table, slot);
@@ -272,6 +275,14 @@ impl Inner {
         self.stats.counts.completed += 1;
         self.stats.counts.failed += u64::from(result < 0);
         self.stats.latency(now.saturating_sub(started));
+        if placed {
+            self.places.note(Seen {
+                slot,
+                failed: result < 0,
+                started_ns: started,
+                now_ns: now,
+            });
+        }
         self.ledger.returned(slot, result);
         let hot = self.table.hot(slot);
         if style == Style::Token {

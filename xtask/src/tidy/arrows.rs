@@ -17,7 +17,7 @@ const LEAVES: [&str; 2] = ["sync-base", "inline-error"];
 const APPS: [&str; 3] = ["uring-cli", "uring-rpc", "uring-input"];
 
 /// Layers of uring-core, lowest first; modules in one row do not import each other.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["sys"],
     &["backend"],
     &["ring"],
@@ -25,6 +25,7 @@ const LAYERS: [&[&str]; 10] = [
     &["op"],
     &["permit"],
     &["flow"],
+    &["pace"],
     &["worker"],
     &["batch"],
     &["adapt", "exec"],
