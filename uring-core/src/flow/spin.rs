@@ -50,6 +50,10 @@ pub struct SpinChoice {
     slice_began_ns: Option<u64>,
     last_ns: u64,
     tallies: [Tally; 2],
+    /// Operations of the slice that goes on, the rate of the one before, and in how many pairs spinning was faster.
+    in_slice: u64,
+    rate_before: f64,
+    pairs_won: u32,
     in_flight_max: u32,
     hold_ns: u64,
     /// While a decision stands: until when.
@@ -65,6 +69,9 @@ impl SpinChoice {
             slice_began_ns: None,
             last_ns: 0,
             tallies: [Tally::default(); 2],
+            in_slice: 0,
+            rate_before: 0.0,
+            pairs_won: 0,
             in_flight_max: 0,
             hold_ns: HOLD_MIN_NS,
             stands_until_ns: None,
@@ -89,8 +96,7 @@ impl SpinChoice {
     pub fn reaped(&mut self, now_ns: u64, operations: u32, mean_latency_ns: u64, in_flight: u32) {
         if let Some(until) = self.stands_until_ns {
             if now_ns >= until {
-                (self.stands_until_ns, self.slice, self.slice_began_ns) = (None, 0, Some(now_ns));
-                (self.tallies, self.in_flight_max) = ([Tally::default(); 2], 0);
+                self.begin_trial(now_ns);
             }
             return;
         }
@@ -98,22 +104,32 @@ impl SpinChoice {
         let idle = now_ns.saturating_sub(self.last_ns) >= SLICE_NS;
         self.last_ns = self.last_ns.max(now_ns);
         let Some(began) = self.slice_began_ns.filter(|_| !idle) else {
-            (self.slice, self.slice_began_ns) = (0, Some(now_ns));
-            (self.tallies, self.in_flight_max) = ([Tally::default(); 2], 0);
+            self.begin_trial(now_ns);
             return;
         };
         let tally = &mut self.tallies[(self.slice % 2) as usize];
         tally.operations += u64::from(operations);
+        self.in_slice += u64::from(operations);
         tally.latency_ns += mean_latency_ns * u64::from(operations);
         self.in_flight_max = self.in_flight_max.max(in_flight);
         if now_ns.saturating_sub(began) < SLICE_NS {
             return;
         }
         tally.elapsed_ns += now_ns - began;
+        let rate = self.in_slice as f64 / (now_ns - began) as f64;
+        self.pairs_won += u32::from(!self.slice.is_multiple_of(2) && rate > self.rate_before);
+        (self.in_slice, self.rate_before) = (0, rate);
         (self.slice, self.slice_began_ns) = (self.slice + 1, Some(now_ns));
         if self.slice == SLICES {
             self.decide(now_ns);
         }
+    }
+
+    fn begin_trial(&mut self, now_ns: u64) {
+        (self.stands_until_ns, self.slice, self.slice_began_ns) = (None, 0, Some(now_ns));
+        (self.tallies, self.in_flight_max) = ([Tally::default(); 2], 0);
+        (self.in_slice, self.pairs_won) = (0, 0);
+        self.last_ns = now_ns;
     }
 
     fn decide(&mut self, now_ns: u64) {
@@ -121,9 +137,9 @@ impl SpinChoice {
         let rate = |t: Tally| t.operations as f64 / t.elapsed_ns.max(1) as f64;
         let latency = |t: Tally| t.latency_ns as f64 / t.operations.max(1) as f64;
         let enough = spin.operations.min(sleep.operations) >= FEWEST;
-        // Beyond what would differ if completions came at random.
+        // Beyond what would differ if completions came at random, and in each pair of slices.
         let chance = 2.0 * ((spin.operations + sleep.operations) as f64).sqrt();
-        let clear = spin.operations as f64 - sleep.operations as f64 > chance;
+        let clear = spin.operations as f64 - sleep.operations as f64 > chance && self.pairs_won * 2 == SLICES;
         let more = clear && rate(spin) >= rate(sleep) * GAIN;
         let sooner = self.in_flight_max <= FEW_IN_FLIGHT && latency(spin) * GAIN <= latency(sleep);
         let decided = if enough && (more || sooner) {
@@ -193,7 +209,8 @@ mod tests {
     #[test]
     fn a_load_that_comes_by_chance_chooses_sleep() {
         // Some 5,000 operations a second that no way of waiting changes: a tenth more in four slices is chance.
-        let (spun, slept) = run(300, |_, ms| ((ms * 7_919) % 11) as u32, |_| 100, 8);
+        let by_chance = |_, ms: u64| (crate::sys::random::Random::new(ms).next() % 11) as u32;
+        let (spun, slept) = run(600, by_chance, |_| 100, 8);
         assert!(spun * 100 <= (spun + slept) * 3, "{spun} of {}", spun + slept);
         // A load with pauses longer than a slice is never tried.
         let mut choice = SpinChoice::new();

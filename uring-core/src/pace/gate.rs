@@ -384,7 +384,10 @@ mod tests {
         gate.release(1, &mut woken);
         woken.into_iter().for_each(Waker::wake);
         assert_eq!((first.rung(), second.rung()), (0, 1));
-        assert!(gate.rewake(&ticket, old).is_err(), "granted: whoever asks is to be polled");
+        assert!(
+            gate.rewake(&ticket, old).is_err(),
+            "granted: whoever asks is to be polled"
+        );
         assert_eq!(gate.take(ticket), Ok(7));
     }
 

@@ -63,7 +63,11 @@ impl Governor {
     /// Whether the next submission is to be looked at.
     pub(super) fn wants_look(&mut self) -> bool {
         let now = self.turns_to_look == 0;
-        self.turns_to_look = if now { LOOK_EVERY - 1 } else { self.turns_to_look - 1 };
+        self.turns_to_look = if now {
+            LOOK_EVERY - 1
+        } else {
+            self.turns_to_look - 1
+        };
         now
     }
 
@@ -201,7 +205,11 @@ mod tests {
     #[test]
     fn spinning_can_be_asked_for_or_ruled_out() {
         assert!(governor(WindowOptions::new().waiting(Waiting::Spin)).spins());
-        let mut asleep = governor(WindowOptions::new().waiting(Waiting::Sleep).control(Control::Fixed(1)));
+        let mut asleep = governor(
+            WindowOptions::new()
+                .waiting(Waiting::Sleep)
+                .control(Control::Fixed(1)),
+        );
         (0..10_000).for_each(|n| asleep.reaped(&[seen(1_000_000 + n * 100_000)], 1, false));
         assert!(!asleep.spins() && !asleep.trying);
     }

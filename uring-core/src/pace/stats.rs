@@ -76,7 +76,7 @@ impl Publisher {
         let (group, caller_ns) = (Arc::clone(&handle.group), Arc::clone(&handle.caller_ns));
         Self {
             now: WindowStats::default(),
-            updater: Updater::try_claim(group).ok().expect("nobody else has it yet"),
+            updater: Updater::try_claim(group).expect("nobody else has it yet"),
             caller_ns: Recorder::try_claim(caller_ns).expect("nobody else has it yet"),
             handle,
         }

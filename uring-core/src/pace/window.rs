@@ -51,7 +51,9 @@ impl State {
         now.window = window;
         now.in_flight = i64::from(self.gate.held());
         now.waiting = i64::from(self.gate.waiting());
-        now.target_p99_ns = brain.target_ns().map_or(0, |ns| i64::try_from(ns).unwrap_or(i64::MAX));
+        now.target_p99_ns = brain
+            .target_ns()
+            .map_or(0, |ns| i64::try_from(ns).unwrap_or(i64::MAX));
         now.target_unreachable = i64::from(brain.target_unreachable());
         now.settled = i64::from(brain.has_settled());
         now.cached = i64::from(self.governor.is_cached());
