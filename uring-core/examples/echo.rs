@@ -1,4 +1,5 @@
-//! Sends back what it receives: `echo tcp ADDRESS:PORT` or `echo unix PATH`.
+//! Sends back what it receives: `echo tcp ADDRESS:PORT` or `echo unix PATH`. Says where it listens (port 0 is any that is
+//! free), and ends with status 2 and the reason when it cannot go on.
 //!
 //! One multishot accept for the listener, one multishot receive a connection, all of them picking their buffers from one
 //! group: an idle connection holds no memory. A client that does not read is received from no more once some pieces wait
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     group: BufGroup,
     listener: Arc<OwnedFd>,
     accepting: Cell<bool>,
+    /// Why the last accept failed.
+    refused: Cell<Option<Error>>,
     accepted: Cell<usize>,
     open: Cell<usize>,
     /// Connections whose receive or send found no buffer or no room, to be tried again.
@@ -66,6 +69,7 @@ impl Server {
             group,
             listener: Arc::new(listener),
             accepting: Cell::new(false),
+            refused: Cell::new(None),
             accepted: Cell::new(0),
             open: Cell::new(0),
             paused: RefCell::default(),
@@ -76,7 +80,12 @@ impl Server {
     pub(crate) fn serve(self: &Rc<Self>, limit: usize) -> io::Result<()> {
         while self.accepted.get() < limit || self.open.get() > 0 {
             if !self.accepting.get() && self.accepted.get() < limit {
-                accept(self)?;
+                // Out of descriptors, say: while connections are open, one that ends gives its own back.
+                match self.refused.take() {
+                    Some(error) if self.open.get() == 0 => return Err(io::Error::other(error)),
+                    Some(error) => self.refused.set(Some(error)),
+                    None => accept(self)?,
+                }
             }
             self.ring.wait(1, Duration::from_secs(1))?;
             if self.group.leased() < usize::from(BUFFERS) {
@@ -99,7 +108,16 @@ fn accept(server: &Rc<Server>) -> Result<(), Error> {
     let accept = Accept::new(Arc::clone(&server.listener)).multishot();
     let submitted = server.ring.submit_each(accept, move |connection, more| {
         to.accepting.set(more);
-        let Ok(socket) = connection else { return };
+        let socket = match connection {
+            Ok(socket) => socket,
+            // A client that left before it was accepted, or the cancellation at the end.
+            Err(error)
+                if error.is_retryable() || error.is_cancelled() || error.errno() == libc::ECONNABORTED =>
+            {
+                return;
+            }
+            Err(error) => return to.refused.set(Some(error)),
+        };
         to.accepted.set(to.accepted.get() + 1);
         to.open.set(to.open.get() + 1);
         let connection = Rc::new(Connection {
@@ -212,6 +230,7 @@ fn finish(server: &Server, connection: &Connection) {
     let idle = !connection.sending.get() && connection.queue.borrow().is_empty();
     if connection.ended.get() && idle && !connection.closed.replace(true) {
         server.open.set(server.open.get() - 1);
+        server.refused.set(None);
     }
 }
 
@@ -226,18 +245,35 @@ pub(crate) fn listener(args: &[String]) -> Result<OwnedFd, String> {
     listener.map_err(|error| format!("echo: {}: {error}", args.join(" ")))
 }
 
-#[allow(dead_code)] // the tests and claims make a `Server`
-fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let served = listener(&args).and_then(|listener| {
-        let served = Server::new(listener).and_then(|server| server.serve(usize::MAX));
+/// Does what the arguments say; what to end with, and the last words.
+#[allow(dead_code)] // the claims make a `Server`
+pub(crate) fn run(args: &[String]) -> (u8, String) {
+    let served = listener(args).and_then(|listener| {
+        let place = place_of(&listener);
+        let served = Server::new(listener).and_then(|server| {
+            println!("echo: listening on {place}");
+            server.serve(usize::MAX)
+        });
         served.map_err(|error| format!("echo: {}: {error}", args.join(" ")))
     });
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(told) => {
-            eprintln!("{told}");
-            ExitCode::from(2)
-        }
+    served.map_or_else(|told| (2, told), |()| (0, String::new()))
+}
+
+/// Where a listener can be reached.
+fn place_of(listener: &OwnedFd) -> String {
+    let copy = listener.try_clone().map(TcpListener::from);
+    match copy.and_then(|tcp| tcp.local_addr()) {
+        Ok(address) => address.to_string(),
+        Err(_) => "the path".into(),
     }
+}
+
+#[allow(dead_code)] // the tests and claims have a `main` of their own
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (status, told) = run(&args);
+    if status != 0 {
+        eprintln!("{told}");
+    }
+    ExitCode::from(status)
 }

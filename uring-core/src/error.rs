@@ -44,6 +44,15 @@ pub struct Error {
     kind: ErrorKind,
     /// The operation that this kernel lacks, by its number; 0, which every kernel has, for none.
     lacking: u8,
+    detail: Detail,
+}
+
+/// What a number alone does not tell.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Detail {
+    None,
+    /// A registered file, a slab's slot or a buffer group of another ring.
+    AnotherRing,
 }
 
 const _: () = assert!(size_of::<Error>() == 8);
@@ -65,6 +74,15 @@ impl Error {
             errno,
             kind,
             lacking: 0,
+            detail: Detail::None,
+        }
+    }
+
+    /// Says that what is named was registered with another ring.
+    pub(crate) const fn of_another_ring() -> Self {
+        Self {
+            detail: Detail::AnotherRing,
+            ..Self::of(ErrorKind::InvalidInput)
         }
     }
 
@@ -84,6 +102,7 @@ impl Error {
             errno,
             kind,
             lacking: 0,
+            detail: Detail::None,
         }
     }
 
@@ -137,6 +156,11 @@ impl Error {
 
     /// What to do about it, where there is something to do.
     pub const fn remedy(self) -> Option<&'static str> {
+        if matches!(self.detail, Detail::AnotherRing) {
+            return Some(
+                "a file, slab or buffer group in it was registered with another ring: use that ring, or register with this one",
+            );
+        }
         Some(match (self.kind, self.errno) {
             (_, libc::ENOBUFS) => "give leased buffers back, or provide more",
             (ErrorKind::WouldBlock, _) => "reap completions, then submit again",

@@ -182,6 +182,149 @@ fn b9_echo_says_what_is_wrong_with_its_input() {
     drop(echo::listener(&words(&["tcp", "127.0.0.1:0"])).unwrap());
 }
 
+/// Runs a test of this file again in a child process, as the case that it names.
+fn child(test: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(CASE, test)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    command
+}
+
+const CASE: &str = "URING_EXAMPLES_CASE";
+
+/// Ends this process as the example would, if it is the child that is to.
+fn if_child(test: &str, args: &[&str]) {
+    if std::env::var(CASE).is_ok_and(|name| name == test) {
+        let (status, told) = echo::run(&words(args));
+        eprintln!("{told}");
+        std::process::exit(status.into());
+    }
+}
+
+/// Reads until the server says where it listens.
+fn address_of(server: &mut std::process::Child) -> String {
+    use std::io::{BufRead, BufReader};
+    let lines = BufReader::new(server.stdout.as_mut().unwrap()).lines();
+    let mut places = lines.map_while(Result::ok).filter_map(|line| {
+        let (_, place) = line.split_once("listening on ")?;
+        Some(place.to_string())
+    });
+    places.next().expect("the server says where it listens")
+}
+
+/// The number that the next descriptor of this process will have.
+fn next_descriptor() -> u64 {
+    use std::os::fd::AsRawFd;
+    std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64
+}
+
+/// The listener of this process, found among its descriptors.
+fn own_listener() -> i32 {
+    loop {
+        let (mut listens, mut len) = (0i32, 4);
+        let at = (&raw mut listens).cast();
+        let found = (3..64).find(|&fd| {
+            // SAFETY: room for one number, whose size is told.
+            let told = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, at, &mut len) };
+            // SAFETY: as above: read through the pointer that it was written through.
+            told == 0 && unsafe { at.cast::<i32>().read() } == 1
+        });
+        match found {
+            Some(fd) => return fd,
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// An accept fails and no connection is open: nothing would ever come, so the server says why and ends.
+#[test]
+fn b9_echo_whose_accept_fails_ends_with_status_2_and_the_reason() {
+    const TEST: &str = "b9_echo_whose_accept_fails_ends_with_status_2_and_the_reason";
+    if std::env::var_os(CASE).is_some() {
+        std::thread::spawn(|| {
+            // Told to by whoever has served itself.
+            let _ = std::io::stdin().read(&mut [0]);
+            // SAFETY: no memory; the descriptor is the listener's.
+            unsafe { libc::shutdown(own_listener(), libc::SHUT_RDWR) };
+        });
+    }
+    if_child(TEST, &["tcp", "127.0.0.1:0"]);
+    let mut server = child(TEST).spawn().unwrap();
+    let mut client = TcpStream::connect(address_of(&mut server)).unwrap();
+    client.write_all(b"first").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    server.stdin.take().unwrap().write_all(b"!").unwrap();
+    // While this connection is open the server goes on with it.
+    client.write_all(b"still").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    drop(client);
+    let ended = server.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{told}");
+    assert!(told.contains("echo: tcp 127.0.0.1:0: Invalid argument"), "{told}");
+}
+
+/// Serves with room for so many connections, in a child whose limit cannot be raised again; what it says at its end.
+fn with_room_for(test: &str, room: u64, connections: usize, clients: fn(std::net::SocketAddr)) -> String {
+    if std::env::var(CASE).is_ok_and(|name| name == test) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        println!("listening on {}", listener.local_addr().unwrap());
+        let server = echo::Server::new(listener.into()).unwrap();
+        let limit = libc::rlimit {
+            rlim_cur: next_descriptor() + room,
+            rlim_max: next_descriptor() + room,
+        };
+        // SAFETY: reads one limit.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+        let told = server
+            .serve(connections)
+            .map_or_else(|e| e.to_string(), |()| "served".into());
+        eprintln!("{told}");
+        std::process::exit(0);
+    }
+    let mut server = child(test).spawn().unwrap();
+    clients(address_of(&mut server).parse().unwrap());
+    String::from_utf8_lossy(&server.wait_with_output().unwrap().stderr).into_owned()
+}
+
+#[test]
+fn b9_echo_out_of_descriptors_accepts_again_when_a_connection_ends() {
+    const TEST: &str = "b9_echo_out_of_descriptors_accepts_again_when_a_connection_ends";
+    let told = with_room_for(TEST, 1, 2, |address| {
+        let mut first = TcpStream::connect(address).unwrap();
+        first.write_all(b"first").unwrap();
+        first.read_exact(&mut [0; 5]).unwrap();
+        let mut second = TcpStream::connect(address).unwrap();
+        second.write_all(b"again").unwrap();
+        first.write_all(b"still").unwrap();
+        first.read_exact(&mut [0; 5]).unwrap();
+        drop(first);
+        second.read_exact(&mut [0; 5]).unwrap();
+    });
+    assert!(told.contains("served"), "{told}");
+}
+
+#[test]
+fn b9_echo_without_a_descriptor_for_anybody_names_the_limit() {
+    const TEST: &str = "b9_echo_without_a_descriptor_for_anybody_names_the_limit";
+    let told = with_room_for(TEST, 0, 1, |address| drop(TcpStream::connect(address)));
+    assert!(told.contains("ulimit -n"), "{told}");
+}
+
+#[test]
+fn b9_echo_without_a_place_ends_with_status_2_and_its_usage() {
+    const TEST: &str = "b9_echo_without_a_place_ends_with_status_2_and_its_usage";
+    if_child(TEST, &["tcp"]);
+    let ended = child(TEST).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{told}");
+    assert!(told.contains("usage: echo tcp"), "{told}");
+}
+
 /// Many small messages of many sizes: what is received is cut anywhere, and nothing is lost between the pieces.
 #[test]
 fn b9_echo_keeps_every_byte_of_receives_that_come_short() {

@@ -225,6 +225,50 @@ fn e5_option_that_no_ring_can_have_is_told() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("16384"), "{error}");
     }
+    let most = Options::new().registered_files(u32::MAX);
+    for (options, part) in [
+        (
+            Options::new().sq_entries(0),
+            "0 submission entries: choose 1 to 32768",
+        ),
+        (Options::new().sq_entries(32_769), "choose 1 to 32768"),
+        (most.clone(), "choose 1048575 together at most"),
+        (most.direct_files(u32::MAX), "choose 1048575 together at most"),
+        (
+            Options::new().direct_files(1 << 20),
+            "choose 1048575 together at most",
+        ),
+    ] {
+        for carrier in [Carrier::Auto, Carrier::Fallback, Carrier::Sim] {
+            let error = LocalRing::with(&options.clone().carrier(carrier)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+    LocalRing::with(&Options::new().sq_entries(1)).unwrap();
+}
+
+#[test]
+fn e1_buffers_that_cannot_be_provided_are_refused_with_what_to_choose() {
+    let ring = LocalRing::new().unwrap();
+    for (count, bytes, part) in [
+        (0, 64, "power of two up to 32768"),
+        (3, 64, "power of two up to 32768"),
+        (4, 0, "at least one byte"),
+        (1 << 15, u32::MAX, "fewer or smaller"),
+    ] {
+        for error in [
+            ring.provide_buffers(count, bytes).unwrap_err(),
+            ring.provide_buffers_in_pieces(count, bytes).unwrap_err(),
+        ] {
+            let told = error.to_string();
+            assert!(
+                told.contains(&format!("{count} buffers of {bytes} bytes")),
+                "{told}"
+            );
+            assert!(told.contains(part) && !told.contains("ulimit"), "{told}");
+        }
+    }
 }
 
 /// SQPOLL needs a privilege before Linux 5.11; whatever the kernel says, the ring works and tells.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use uring_core::buffer::{IoBuf, IoBufMut};
 use uring_core::op::{Nop, Read, Write};
-use uring_core::{ErrorKind, LocalRing, Options, Ring, Rung, Taken, totals};
+use uring_core::{Error, ErrorKind, LocalRing, Options, Ring, Rung, Taken, totals};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -406,13 +406,43 @@ fn e13_totals_of_the_process_move_with_each_ring() {
     assert!(totals().completed.sum() >= before + 4);
 }
 
+/// Cause and remedy, however it is told.
+fn names_the_other_ring(error: Error) {
+    assert_eq!(
+        (error.kind(), error.errno()),
+        (ErrorKind::InvalidInput, libc::EINVAL)
+    );
+    for told in [error.to_string(), error.explain("reading").to_string()] {
+        assert!(
+            told.contains("registered with another ring: use that ring"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn e1_buffer_group_of_another_ring_is_refused_with_the_receive() {
+    use uring_core::op::RecvLeased;
+    let (one, two) = (ring(4), ring(4));
+    let group = one.provide_buffers(2, 64).unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let rejected = two.submit(RecvLeased::new(near, &group)).unwrap_err();
+    names_the_other_ring(rejected.error);
+    far.write_all(b"kept").unwrap();
+    let token = one.submit(rejected.op).unwrap();
+    let lease = one.finish(token, LONG).unwrap().unwrap().unwrap();
+    assert_eq!(&lease[..], b"kept");
+}
+
 #[test]
 fn e2_registered_file_of_another_ring_is_refused() {
     let (one, two) = (ring(2), ring(2));
     let (file, content) = sample(512);
     let fixed = one.register_file(&*file).unwrap();
     let rejected = two.submit(Read::new(fixed, vec![0; 512]).at(0)).unwrap_err();
-    assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
+    names_the_other_ring(rejected.error);
+    names_the_other_ring(two.unregister_file(fixed).unwrap_err());
+    names_the_other_ring(two.update_file(fixed, &*file).unwrap_err());
     let (op, _) = (rejected.op, rejected.error);
     let token = one.submit(op).unwrap();
     assert_eq!(one.finish(token, LONG).unwrap(), (Ok(512), content));
@@ -514,7 +544,8 @@ fn e1_registered_buffer_of_another_ring_is_refused_whatever_the_file() {
     let Err(rejected) = two.submit(rejected.op) else {
         panic!("the buffer is the other ring's")
     };
-    assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
+    names_the_other_ring(rejected.error);
+    names_the_other_ring(two.unregister_slab(slab.clone()).unwrap_err());
     let (buf, _) = rejected.op.into_parts();
     let token = one.submit(Read::new(file, buf).at(0)).unwrap();
     let (read, buf) = one.finish(token, LONG).unwrap();

@@ -16,9 +16,11 @@
 //!   is made of a completion comes later, and for two operations of one group in any order.
 
 use crate::error::{Error, ErrorKind, SetupError};
+use crate::ring::ledger;
 use crate::ring::registry::{Leaving, Registry};
 use crate::ring::{Core, Outcome};
 use crate::sys::abi::{BUF_RING_INCREMENTAL, CQE_BUF_MORE};
+use inline_error::Errno;
 use pooled_vec::AlignedBuf;
 use std::collections::VecDeque;
 use std::fmt;
@@ -133,6 +135,7 @@ impl Shared {
             id,
         };
         state.buffers[usize::from(id)] = Filling::default();
+        ledger::provide(self.at(id, 0), self.buf_bytes as usize);
         // SAFETY: G3; within the entries, aligned to 16. The kernel reads this entry only behind the tail stored below,
         // and the write stops short of the reserved field where the tail lies.
         unsafe {
@@ -165,6 +168,9 @@ impl Shared {
         let full = filling.full;
         state.pieces += 1;
         state.away += u16::from(full);
+        if full {
+            ledger::filled(self.at(id, 0), self.buf_bytes as usize, (offset + len) as usize);
+        }
         Piece { id, offset, len }
     }
 
@@ -339,7 +345,7 @@ impl Core {
     /// Provides `count` buffers (a power of two up to 32768) of `buf_bytes` each, for receives that pick their own.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for other counts; [`ErrorKind::Unsupported`] before Linux 5.19;
+    /// [`ErrorKind::InvalidInput`] for other counts, and for no bytes; [`ErrorKind::Unsupported`] before Linux 5.19;
     /// [`ErrorKind::WouldBlock`] when the ring has 65536 groups; and what the allocation fails with.
     pub fn provide_buffers(&self, count: u16, buf_bytes: u32) -> Result<BufGroup, SetupError> {
         self.provide(count, buf_bytes, 0)
@@ -359,10 +365,29 @@ impl Core {
     fn provide(&self, count: u16, buf_bytes: u32, flags: u16) -> Result<BufGroup, SetupError> {
         let told = |error: Error| error.explain("providing buffers");
         self.check().map_err(told)?;
-        if !count.is_power_of_two() || count > 1 << 15 || buf_bytes == 0 {
-            return Err(Error::from_errno(libc::EINVAL).explain("choose a power of two up to 32768"));
+        let refused = |errno, remedy: &str| {
+            let cause = format_args!("providing {count} buffers of {buf_bytes} bytes: {remedy}");
+            let told = SetupError::new(Error::from_errno(errno).kind(), cause);
+            match Errno::new(errno) {
+                Some(errno) => told.with_errno(errno),
+                None => told,
+            }
+        };
+        if !count.is_power_of_two() || count > 1 << 15 {
+            return Err(refused(
+                libc::EINVAL,
+                "choose a count that is a power of two up to 32768",
+            ));
         }
-        let out_of_memory = |_| told(Error::from_errno(libc::ENOMEM));
+        if buf_bytes == 0 {
+            return Err(refused(libc::EINVAL, "choose a size of at least one byte"));
+        }
+        let out_of_memory = |_| {
+            refused(
+                libc::ENOMEM,
+                "not so much memory is to be had: choose fewer or smaller ones",
+            )
+        };
         let entries = AlignedBuf::new(usize::from(count) * ENTRY_BYTES).map_err(out_of_memory)?;
         let memory = AlignedBuf::new(usize::from(count) * buf_bytes as usize).map_err(out_of_memory)?;
         let mut inner = self.state.borrow_mut();

@@ -200,7 +200,7 @@ impl Core {
             return Ok(true);
         };
         if registration.ring != self.id {
-            return Err(Error::of(ErrorKind::InvalidInput));
+            return Err(Error::of_another_ring());
         }
         // Relaxed: as in `lease`.
         slab.shared.closed.store(true, Ordering::Relaxed);

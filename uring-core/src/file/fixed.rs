@@ -102,7 +102,7 @@ impl Core {
     pub(crate) fn check_registered(&self, file: FixedFd) -> Result<(), Error> {
         self.check()?;
         if file.ring != self.id {
-            return Err(Error::of(ErrorKind::InvalidInput));
+            return Err(Error::of_another_ring());
         }
         match self.state.borrow().registry.is_retired(file.slot) {
             true => Err(Error::of(ErrorKind::Stale)),

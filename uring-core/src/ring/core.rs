@@ -235,7 +235,7 @@ impl Core {
             return Err((op, cont.map(|c| c.value), error));
         }
         if !op.belongs_to(self.id) {
-            return Err((op, cont.map(|c| c.value), Error::of(ErrorKind::InvalidInput)));
+            return Err((op, cont.map(|c| c.value), Error::of_another_ring()));
         }
         let mut inner = self.state.borrow_mut();
         if vtable.multishot && !inner.keeps_overflow {

@@ -4,8 +4,11 @@
 //! the two ends instead. When a buffer is lent for writing, its front and its end are put aside and poisoned; when it
 //! comes back, what the kernel did not write must still be poison (somebody else wrote if not), and gets its bytes back.
 //! One lent for reading is sealed: what is read must not change meanwhile. And no range may be lent for writing while
-//! any part of it is lent, nor come back that was not out. The books of ranges are process-wide, since two rings must
-//! not share a buffer either.
+//! any part of it is lent for writing already, nor come back that was not out. The books of ranges are the process's, since
+//! two rings must not share a buffer either.
+//!
+//! Followed are single buffers, lists of buffers (`readv`, `writev`), messages (`recvmsg`, `sendmsg`) by their lists, and the
+//! memory of buffer groups, which is poisoned when it is provided and looked at when a completion names it.
 
 #[cfg(not(debug_assertions))]
 use crate::sys::abi::Sqe;
@@ -13,10 +16,12 @@ use crate::sys::abi::Sqe;
 #[cfg(debug_assertions)]
 mod books {
     use crate::sys::abi::{SQE_BUFFER_SELECT, Sqe, code};
+    use crate::sys::fork::PerProcess;
     use std::collections::BTreeMap;
     use std::mem::MaybeUninit;
     use std::ops::Range;
-    use sync_base::sync::Mutex;
+    use std::ptr::NonNull;
+    use sync_base::sync::{Mutex, MutexGuard};
 
     /// Bytes at each end of a buffer that are watched.
     const EDGE: usize = 64;
@@ -25,28 +30,81 @@ mod books {
 
     sync_base::global! {
         /// Start of a range lent for writing -> its end.
-        static LENT: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+        static LENT: PerProcess<Mutex<BTreeMap<usize, usize>>> = PerProcess::new();
+    }
+
+    fn lent() -> MutexGuard<'static, BTreeMap<usize, usize>> {
+        let ranges = LENT.get(|| Mutex::new(BTreeMap::new()));
+        ranges.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// One buffer that is out.
     struct Loan {
         start: usize,
         len: usize,
+        /// Where it begins among the bytes of its operation.
+        at: usize,
         /// Lent for writing, not for reading.
         written: bool,
         /// The bytes of front and end: as they were, for writing; as they must stay, for reading.
         aside: [MaybeUninit<u8>; 2 * EDGE],
     }
 
-    /// What one ring has lent, by slot.
+    /// What one ring has lent, by slot and position in the list of that operation's buffers.
     #[derive(Default)]
     pub(crate) struct Ledger {
-        slots: BTreeMap<u32, Loan>,
+        loans: BTreeMap<(u32, u32), Loan>,
     }
 
     impl std::fmt::Debug for Ledger {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.debug_set().entries(self.slots.keys()).finish()
+            f.debug_set().entries(self.loans.keys()).finish()
+        }
+    }
+
+    /// The list of buffers that an entry names, for those that name one, and whether they are written.
+    fn list_of(entry: &Sqe) -> Option<(&[libc::iovec], bool)> {
+        let (at, count, written) = match entry.opcode {
+            code::READV | code::WRITEV => (
+                entry.addr as *const libc::iovec,
+                entry.len as usize,
+                entry.opcode == code::READV,
+            ),
+            code::RECVMSG | code::SENDMSG | code::SENDMSG_ZC => {
+                let message = entry.addr as *const libc::msghdr;
+                // SAFETY: the operation owns the head that its entry names.
+                let message = unsafe { message.as_ref() }?;
+                let written = entry.opcode == code::RECVMSG;
+                (message.msg_iov.cast_const(), message.msg_iovlen as usize, written)
+            }
+            _ => return None,
+        };
+        if at.is_null() || count == 0 {
+            return Some((&[], written));
+        }
+        // SAFETY: as above, for a list of so many.
+        Some((unsafe { std::slice::from_raw_parts(at, count) }, written))
+    }
+
+    /// Poisons memory that the kernel may fill from now on.
+    pub(crate) fn provide(at: NonNull<u8>, len: usize) {
+        for range in edges(len) {
+            // SAFETY: memory of a group that nobody else has and the kernel has not been given yet.
+            unsafe { at.add(range.start).write_bytes(POISON, range.len()) };
+        }
+    }
+
+    /// Checks what was poisoned of memory that the kernel has filled up to `filled` and fills no further.
+    pub(crate) fn filled(at: NonNull<u8>, len: usize, filled: usize) {
+        for range in edges(len) {
+            for offset in range.start.max(filled)..range.end {
+                // SAFETY: memory of a group, initialised, and given back by the kernel.
+                let found = unsafe { at.add(offset).read() };
+                assert!(
+                    found == POISON,
+                    "byte {offset} of a provided buffer of {len} was touched while the kernel had it"
+                );
+            }
         }
     }
 
@@ -57,10 +115,11 @@ mod books {
     }
 
     impl Loan {
-        fn out(start: usize, len: usize, written: bool) -> Self {
+        fn out(start: usize, len: usize, at: usize, written: bool) -> Self {
             let mut loan = Self {
                 start,
                 len,
+                at,
                 written,
                 aside: [MaybeUninit::uninit(); 2 * EDGE],
             };
@@ -126,17 +185,32 @@ mod books {
         }
 
         pub(crate) fn lend(&mut self, slot: u32, entry: &Sqe) {
+            if entry.flags & SQE_BUFFER_SELECT != 0 {
+                return;
+            }
+            if let Some((list, written)) = list_of(entry) {
+                let mut at = 0;
+                for (number, part) in (0..).zip(list) {
+                    self.lend_range((slot, number), part.iov_base as usize, part.iov_len, at, written);
+                    at += part.iov_len;
+                }
+                return;
+            }
             let written = match entry.opcode {
                 code::READ | code::READ_FIXED | code::RECV => true,
                 code::WRITE | code::WRITE_FIXED | code::SEND | code::SEND_ZC => false,
                 _ => return,
             };
-            if entry.flags & SQE_BUFFER_SELECT != 0 || entry.len == 0 {
+            self.lend_range((slot, 0), entry.addr as usize, entry.len as usize, 0, written);
+        }
+
+        fn lend_range(&mut self, key: (u32, u32), start: usize, len: usize, at: usize, written: bool) {
+            if len == 0 {
                 return;
             }
-            let (start, end) = (entry.addr as usize, entry.addr as usize + entry.len as usize);
+            let end = start + len;
             if written {
-                let mut lent = LENT.lock().unwrap_or_else(|e| e.into_inner());
+                let mut lent = lent();
                 let before = lent.range(..end).next_back();
                 if let Some((&other, &other_end)) = before.filter(|(_, other_end)| **other_end > start) {
                     drop(lent);
@@ -146,29 +220,31 @@ mod books {
                 }
                 lent.insert(start, end);
             }
-            self.slots.insert(slot, Loan::out(start, end - start, written));
+            self.loans.insert(key, Loan::out(start, len, at, written));
         }
 
         pub(crate) fn returned(&mut self, slot: u32, result: i32) {
-            let Some(loan) = self.slots.remove(&slot) else {
-                return;
-            };
-            if loan.written {
-                let back = LENT.lock().unwrap_or_else(|e| e.into_inner()).remove(&loan.start);
-                assert!(back.is_some(), "a buffer came back that was not out");
+            let mut next = (slot, 0);
+            while let Some((&key, _)) = self.loans.range(next..=(slot, u32::MAX)).next() {
+                let loan = self.loans.remove(&key).expect("just found");
+                next = key;
+                if loan.written {
+                    let back = lent().remove(&loan.start);
+                    assert!(back.is_some(), "a buffer came back that was not out");
+                }
+                loan.back(if loan.written {
+                    written_up_to(result).map(|bytes| bytes.saturating_sub(loan.at))
+                } else {
+                    Some(0)
+                });
             }
-            loan.back(if loan.written {
-                written_up_to(result)
-            } else {
-                Some(0)
-            });
         }
     }
 
     impl Drop for Ledger {
         fn drop(&mut self) {
-            let mut lent = LENT.lock().unwrap_or_else(|e| e.into_inner());
-            for loan in self.slots.values().filter(|loan| loan.written) {
+            let mut lent = lent();
+            for loan in self.loans.values().filter(|loan| loan.written) {
                 lent.remove(&loan.start);
             }
         }
@@ -234,7 +310,7 @@ mod books {
 }
 
 #[cfg(debug_assertions)]
-pub(crate) use books::Ledger;
+pub(crate) use books::{Ledger, filled, provide};
 
 /// Nothing, in release builds.
 #[cfg(not(debug_assertions))]
@@ -253,3 +329,11 @@ impl Ledger {
     #[inline(always)]
     pub(crate) fn returned(&mut self, _: u32, _: i32) {}
 }
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(crate) fn provide(_: std::ptr::NonNull<u8>, _: usize) {}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(crate) fn filled(_: std::ptr::NonNull<u8>, _: usize, _: usize) {}

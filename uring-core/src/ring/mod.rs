@@ -9,7 +9,7 @@ mod chain;
 pub(crate) mod core;
 mod dispatch;
 mod future;
-mod ledger;
+pub(crate) mod ledger;
 pub(crate) mod matching;
 mod observe;
 pub(crate) mod operation;
@@ -222,6 +222,9 @@ macro_rules! shell {
 }
 shell!(Ring, LocalRing);
 
+/// Slots that a kernel's table of registered files has, less the one that the ring keeps for itself.
+const FILES_MAX: u32 = (1 << 20) - 1;
+
 /// Sets the carrier up that the options ask for.
 fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupError> {
     let depth = options.depth;
@@ -229,6 +232,24 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
         return Err(SetupError::new(
             ErrorKind::InvalidInput,
             format_args!("depth {depth}: choose 1 to 16384"),
+        ));
+    }
+    if let Some(entries) = options
+        .sq_entries
+        .filter(|entries| !(1..=32768).contains(entries))
+    {
+        return Err(SetupError::new(
+            ErrorKind::InvalidInput,
+            format_args!("{entries} submission entries: choose 1 to 32768, or leave it to the depth"),
+        ));
+    }
+    let (files, direct) = (options.registered_files, options.direct_files);
+    if files.checked_add(direct).is_none_or(|all| all > FILES_MAX) {
+        return Err(SetupError::new(
+            ErrorKind::InvalidInput,
+            format_args!(
+                "{files} registered files and {direct} direct ones: choose {FILES_MAX} together at most"
+            ),
         ));
     }
     // One entry more than operations, so that a cancellation finds room beside as many as may be queued.

@@ -70,13 +70,15 @@ impl Options {
         self
     }
 
-    /// How many submissions may be queued before a system call; the depth unless said otherwise.
+    /// How many submissions may be queued before a system call: 1 to 32768, taken as the next power of two from 4 on; the
+    /// depth unless said otherwise.
     pub const fn sq_entries(mut self, entries: u32) -> Self {
         self.sq_entries = Some(entries);
         self
     }
 
-    /// Asks for a kernel thread that takes submissions, and sleeps after this time without any.
+    /// Asks for a kernel thread that takes submissions, and sleeps after this time without any (taken as a millisecond at
+    /// least, a minute at most).
     pub const fn sqpoll(mut self, idle: Duration) -> Self {
         self.sqpoll_idle = Some(idle);
         self
@@ -88,7 +90,7 @@ impl Options {
         self
     }
 
-    /// How many slots the table of registered files has.
+    /// How many slots the table of registered files has; at most 1,048,575 together with [`direct_files`](Self::direct_files).
     pub const fn registered_files(mut self, slots: u32) -> Self {
         self.registered_files = slots;
         self

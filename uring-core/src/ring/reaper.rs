@@ -15,7 +15,7 @@
 //! - **R2** whoever adds to the list does so under the lock, and starts a thread if there is none.
 //!
 //! Hence nothing is ever on the list without a thread that will look at it (loom model `ring.reaper_loses_nobody`). The
-//! thread looks every 20 ms; there is no wake-up to be lost.
+//! thread looks every 20 ms; there is no wake-up to be lost. Each process has a list of its own.
 
 use super::ledger::Ledger;
 use super::operation::Outcome;
@@ -23,6 +23,7 @@ use super::stats::totals;
 use super::table::{State, Table};
 use crate::backend::{Backend, Posthumous};
 use crate::sys::abi::Cqe;
+use crate::sys::fork::PerProcess;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -163,7 +164,13 @@ impl Drop for Grave {
 }
 
 sync_base::global! {
-    static GRAVES: Mutex<Watch<Grave>> = Mutex::new(Watch::new());
+    static GRAVES: PerProcess<Mutex<Watch<Grave>>> = PerProcess::new();
+}
+
+/// What the rings of this process left behind. A forked child has a list and a thread of its own: its parent's thread is not
+/// there, and what its parent left is not the child's to free.
+fn graves() -> &'static Mutex<Watch<Grave>> {
+    GRAVES.get(|| Mutex::new(Watch::new()))
 }
 
 /// Takes what a ring leaves behind. Where the hang-up cannot be arranged the memory is leaked: it may never be freed.
@@ -179,7 +186,7 @@ pub(crate) fn adopt(backend: &mut dyn Backend, rest: Leftover) {
     };
     let will = backend.will();
     let first = {
-        let mut graves = GRAVES.lock().unwrap_or_else(|e| e.into_inner());
+        let mut graves = graves().lock().unwrap_or_else(|e| e.into_inner());
         graves.add(Grave {
             hang_up,
             rest: Some(rest),
@@ -190,9 +197,9 @@ pub(crate) fn adopt(backend: &mut dyn Backend, rest: Leftover) {
         let thread = std::thread::Builder::new()
             .name("uring-reaper".into())
             .stack_size(128 << 10);
-        if thread.spawn(|| watch(&GRAVES)).is_err() {
+        if thread.spawn(|| watch(graves())).is_err() {
             // Too many threads: nobody watches, so the next ring that leaves something has to try again.
-            GRAVES.lock().unwrap_or_else(|e| e.into_inner()).watched = false;
+            graves().lock().unwrap_or_else(|e| e.into_inner()).watched = false;
         }
     }
 }

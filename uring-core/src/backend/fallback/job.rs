@@ -13,11 +13,10 @@ use super::handover::{Bell, Inbox, Outbox, handover};
 use super::pool::{Pool, Work};
 use crate::backend::Posthumous;
 use crate::sys::abi::{Cqe, Sqe};
-use crate::sys::fork::Token;
+use crate::sys::fork::PerProcess;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
-use sync_base::atomic::{AtomicPtr, Ordering};
 use sync_base::sync::{Arc, Mutex, PoisonError};
 
 /// Operations that a process runs at a time on threads, whatever the number of its rings.
@@ -27,41 +26,13 @@ const IDLE: Duration = Duration::from_secs(2);
 /// System calls need little.
 const STACK_BYTES: usize = 128 << 10;
 
-/// The pool of one process; its child after a fork makes its own, since threads are not inherited.
-struct Process {
-    pool: Pool<Job>,
-    token: Token,
-}
-
 sync_base::global! {
-    static PROCESS: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+    static POOL: PerProcess<Pool<Job>> = PerProcess::new();
 }
 
-/// The pool of this process. One is leaked at each fork after which a fallback ring is made: whoever held its lock when
-/// the process forked is not there to give it back.
+/// The pool of this process.
 fn pool() -> &'static Pool<Job> {
-    loop {
-        // Acquire: pairs with the Release half below; the pool's contents.
-        // weaken-ok(Acquire->Relaxed): no model makes a pool of a process, since its threads would outlive the model.
-        let found = PROCESS.load(Ordering::Acquire);
-        // SAFETY: null or leaked below, so it lives as long as the program.
-        if let Some(process) = unsafe { found.as_ref() }
-            && process.token.is_current()
-        {
-            return &process.pool;
-        }
-        let made = Box::into_raw(Box::new(Process {
-            pool: Pool::new(THREADS),
-            token: Token::current(),
-        }));
-        // Release: pairs with the Acquire above; publishes the pool. Relaxed on failure: looked at anew.
-        // weaken-ok(Release->Relaxed): as above.
-        let put = PROCESS.compare_exchange(found, made, Ordering::Release, Ordering::Relaxed);
-        if put.is_err() {
-            // SAFETY: made above and published to nobody.
-            drop(unsafe { Box::from_raw(made) });
-        }
-    }
+    POOL.get(|| Pool::new(THREADS))
 }
 
 /// An eventfd.
