@@ -75,7 +75,7 @@ mod books {
                 // SAFETY: the operation owns the head that its entry names.
                 let message = unsafe { message.as_ref() }?;
                 let written = entry.opcode == code::RECVMSG;
-                (message.msg_iov.cast_const(), message.msg_iovlen as usize, written)
+                (message.msg_iov.cast_const(), message.msg_iovlen as _, written)
             }
             _ => return None,
         };
