@@ -8,12 +8,14 @@ pub(crate) mod cow;
 mod domain;
 mod error;
 mod fdtable;
+mod headline;
 mod map;
 mod pool;
 mod queue;
 mod registered;
 mod ring;
 mod seq;
+pub(crate) mod workload;
 
 /// Every claim, in the order in which they are measured.
 pub fn all() -> Vec<Claim> {
@@ -30,6 +32,8 @@ pub fn all() -> Vec<Claim> {
         ring::CLAIMS,
         registered::CLAIMS,
         batch::CLAIMS,
+        headline::CLAIMS,
+        workload::CLAIMS,
     ]
     .concat()
 }

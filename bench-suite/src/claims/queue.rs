@@ -24,11 +24,11 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
 ];
 
-const SLOTS: usize = 1024;
+pub(super) const SLOTS: usize = 1024;
 
 /// Thread 0 pushes 0, 1, 2 ... with one end, thread 1 pops with the other and checks the order. The ends outlive the
 /// round: each thread takes its own out of `ends` and puts it back.
-fn transfer<P, C>(
+pub(super) fn transfer<P, C>(
     w: &mut Worker<'_>,
     ends: &(Mutex<Option<P>>, Mutex<Option<C>>),
     push: impl Fn(&mut P, u64) -> bool,
@@ -83,7 +83,7 @@ fn take<E>(end: &Mutex<Option<E>>) -> E {
         .expect("the last round put it back")
 }
 
-fn hold<P, C>((producer, consumer): (P, C)) -> (Mutex<Option<P>>, Mutex<Option<C>>) {
+pub(super) fn hold<P, C>((producer, consumer): (P, C)) -> (Mutex<Option<P>>, Mutex<Option<C>>) {
     (Mutex::new(Some(producer)), Mutex::new(Some(consumer)))
 }
 
