@@ -1,13 +1,11 @@
 //! The simplest executor: one future, one ring.
 
-use super::alarm::{Alarm, Chime};
+use super::alarm::Alarm;
+use super::event::{Event, EventFd};
 use crate::error::{Error, SetupError};
-use crate::op::{IoFd, Read, Target};
+use crate::op::Read;
 use crate::ring::{Core, LocalRing, OpId, Options};
-use std::fs::File;
 use std::future::Future;
-use std::io::Write;
-use std::os::fd::FromRawFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -24,18 +22,8 @@ const POLLS_A_TURN: u32 = 8;
 
 /// Wakes the thread that runs a future: by a flag if it is that thread itself, by an event counter in the ring if not.
 struct Bell {
-    alarm: Alarm<Event>,
+    alarm: Alarm<Arc<Event>>,
     home: ThreadId,
-}
-
-/// An eventfd. Its count stays until it is read, so a strike before the read is queued is not lost.
-struct Event(File);
-
-impl Chime for Event {
-    fn strike(&self) {
-        // It fails only when the counter is full, and then it was struck already.
-        let _ = (&self.0).write(&1u64.to_ne_bytes());
-    }
 }
 
 impl Wake for Bell {
@@ -50,14 +38,8 @@ impl Wake for Bell {
 
 impl Bell {
     fn new() -> Result<Arc<Self>, Error> {
-        // SAFETY: makes a descriptor or fails.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
         Ok(Arc::new(Self {
-            // SAFETY: just made, owned by nobody else.
-            alarm: Alarm::new(Event(unsafe { File::from_raw_fd(fd) })),
+            alarm: Alarm::new(Event::new()?),
             home: thread::current().id(),
         }))
     }
@@ -78,7 +60,10 @@ impl Listening<'_> {
             return ROUND;
         }
         let armed = Arc::clone(&self.armed);
-        let event = Read::new(BellFd(Arc::clone(bell)), vec![0u8; 8].into_boxed_slice());
+        let event = Read::new(
+            EventFd(Arc::clone(bell.alarm.chime())),
+            vec![0u8; 8].into_boxed_slice(),
+        );
         let queued = self.core.submit_then(event, move |_| {
             // Relaxed: as above.
             armed.store(false, Ordering::Relaxed);
@@ -98,14 +83,6 @@ impl Drop for Listening<'_> {
         if let Some(id) = self.id {
             self.core.orphan(id);
         }
-    }
-}
-
-struct BellFd(Arc<Bell>);
-
-impl IoFd for BellFd {
-    fn target(&self) -> Target {
-        self.0.alarm.chime().0.target()
     }
 }
 
@@ -151,7 +128,11 @@ impl Core {
                  wait for the token with finish, or return and go on in the next callback"
             );
             let limit = listening.arm(&bell);
-            self.wait(1, limit).or_else(retry_later)?;
+            if bell.alarm.doze() {
+                let waited = self.wait(1, limit);
+                bell.alarm.wake();
+                waited.or_else(retry_later)?;
+            }
         }
     }
 }

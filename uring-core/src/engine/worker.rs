@@ -1,0 +1,293 @@
+//! The thread of a core: set-up, loop, end.
+//!
+//! # One turn
+//! Clear the alarm; look at the state, at tasks woken from afar, at messages, at timers; poll tasks; turn the ring, asleep in
+//! it if there was nothing to do. Between two turns of the ring lie at most [`LETTERS_A_TURN`] messages and
+//! [`TASKS_A_TURN`](crate::exec::home::TASKS_A_TURN) polls.
+//!
+//! - **L1** a panic in a task, a callback, a message or a destructor ends that one thing. A panic of the loop itself, or an
+//!   error of the ring, ends the core: [`CoreState::Failed`].
+//! - **L2** however the core ends, it closes its mailbox, refuses what lies there, drops its tasks and then its ring, which
+//!   gives every operation back to its owner, now or by the reaper. Only then is it `Stopped` or `Failed`.
+//! - **L3** messages that find the ring full wait, in order, and none is taken out of the mailbox meanwhile: the mailbox
+//!   fills, and senders see it.
+
+use super::builder::{Builder, CrossCore};
+use super::info::{CoreInfo, CoreState};
+use super::local::Resident;
+use super::mailbox::{Letters, mailbox};
+use super::plan::CorePlan;
+use super::station::{Letter, Station};
+use crate::buffer::RegisteredSlab;
+use crate::error::{Error, ErrorKind, SetupError};
+use crate::exec::bell::Far;
+use crate::exec::home::Home;
+use crate::exec::task::message;
+use crate::op::{Inbox, Message};
+use crate::ring::LocalRing;
+use crate::sys::ladder::Refusal;
+use crate::sys::scheduling::{Scheduling, niceness, renice};
+use crate::sys::{affinity, numa};
+use pooled_vec::{AlignedOptions, Slab};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::task::Waker;
+
+/// Messages between two turns of the ring, at most.
+const LETTERS_A_TURN: usize = 64;
+
+/// Turns in a row that panic before the core is given up.
+const PANICS_IN_A_ROW: u32 = 16;
+
+/// Everything that a core's thread owns.
+struct Worker {
+    station: Arc<Station>,
+    home: Rc<Home>,
+    letters: Letters<Letter>,
+    /// Taken out of the mailbox, not yet run.
+    backlog: VecDeque<Letter>,
+    taken: Vec<Letter>,
+    /// Rings when there may be room in the ring.
+    room: Waker,
+}
+
+/// The body of a core's thread. Says on `ready` what became of the set-up.
+pub(crate) fn work(asked: &Builder, index: usize, plan: &CorePlan, resident: Resident, ready: Sender<Ready>) {
+    let (mut worker, slab) = match Worker::set_up(asked, index, plan) {
+        Ok(made) => made,
+        Err(error) => {
+            // Nobody listens only if the builder itself is gone.
+            let _ = ready.send((index, Err(error)));
+            return;
+        }
+    };
+    let entered = (worker.home.enter(), resident.enter(index, slab));
+    let _ = ready.send((index, Ok(Arc::clone(&worker.station))));
+    drop(ready);
+    let ran = catch_unwind(AssertUnwindSafe(|| worker.run()));
+    let failure = match ran {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("waiting on the ring: {error}")),
+        Err(panic) => Some(told(panic.as_ref())),
+    };
+    worker.end(failure, entered);
+}
+
+/// What a thread says when it is ready, or will never be.
+pub(crate) type Ready = (usize, Result<Arc<Station>, SetupError>);
+
+fn told(panic: &(dyn Any + Send)) -> String {
+    let words = message(panic).unwrap_or("with a value that is no text");
+    format!("its loop panicked: {words}")
+}
+
+/// Notes a refusal.
+fn note(refusals: &mut Vec<Refusal>, asked: impl FnOnce() -> String, done: io::Result<()>) -> bool {
+    if let Err(error) = &done {
+        refusals.push(Refusal {
+            asked: asked(),
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        });
+    }
+    done.is_ok()
+}
+
+impl Worker {
+    fn set_up(
+        asked: &Builder,
+        index: usize,
+        plan: &CorePlan,
+    ) -> Result<(Self, Option<RegisteredSlab>), SetupError> {
+        let mut refusals = Vec::new();
+        if !plan.pin.is_empty() {
+            let pinned = affinity::pin(&plan.pin);
+            note(
+                &mut refusals,
+                || format!("pinning to processor {:?}", plan.pin),
+                pinned,
+            );
+        }
+        let node = asked.node.filter(|&node| {
+            let told = || format!("memory of node {node}");
+            note(&mut refusals, told, numa::prefer(node))
+        });
+        note(
+            &mut refusals,
+            || format!("{:?}", asked.scheduling),
+            asked.scheduling.apply(),
+        );
+        if let Some(nice) = asked.nice {
+            note(&mut refusals, || format!("niceness {nice}"), renice(nice));
+        }
+        let explain = |what: &'static str| move |error: Error| error.explain(what);
+        let ring = Rc::new(LocalRing::with(&asked.options)?);
+        let far = Far::new().map_err(explain("making a core's event counter"))?;
+        let slab = asked.memory.map(|memory| {
+            let slab = Slab::new(memory.slots, memory.slot_bytes, AlignedOptions::new());
+            slab.map_err(|error| {
+                SetupError::new(
+                    ErrorKind::InvalidInput,
+                    format_args!("registered memory: {error}"),
+                )
+            })
+        });
+        let mut registered_bytes = 0;
+        let slab = match slab.transpose()? {
+            None => None,
+            Some(slab) => {
+                let (slab, refused) = ring.register_slab_or_plain(slab)?;
+                match refused {
+                    None => registered_bytes = asked.memory.map_or(0, |m| m.slots * m.slot_bytes),
+                    Some(error) => refusals.push(Refusal {
+                        asked: "registered memory".into(),
+                        errno: error.errno().map_or(libc::ENOMEM, |errno| errno.number()),
+                    }),
+                }
+                Some(slab)
+            }
+        };
+        let messages = asked.cross_core == CrossCore::Auto && listen(&ring, &far);
+        let home = Home::new(Rc::clone(&ring), Arc::clone(&far));
+        let (post, letters) = mailbox(asked.mailbox);
+        let info = CoreInfo {
+            index,
+            processor: plan.home,
+            runs_on: affinity::allowed().unwrap_or_default(),
+            scheduling: Scheduling::of_this_thread().unwrap_or_default(),
+            nice: niceness(),
+            node,
+            registered_bytes,
+            messages,
+            ring: ring.info(),
+            refusals,
+        };
+        let station = Station::new(
+            info,
+            Arc::clone(&far),
+            post,
+            Arc::clone(&home.counts),
+            ring.stats(),
+        );
+        let worker = Self {
+            station,
+            home,
+            letters,
+            backlog: VecDeque::new(),
+            taken: Vec::with_capacity(LETTERS_A_TURN),
+            room: Waker::from(far),
+        };
+        Ok((worker, slab))
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        let mut panics_in_a_row = 0;
+        loop {
+            self.station.far.alarm.take();
+            let state = self.station.state();
+            if state == CoreState::Stopping {
+                return Ok(());
+            }
+            let running = state != CoreState::Paused;
+            self.home.take_wakes();
+            let mut busy = false;
+            if running {
+                busy = self.deliver();
+                self.home.fire_timers();
+                busy |= self.home.run_tasks();
+            }
+            // A callback's panic comes out here; what had not run yet runs on the next turn.
+            match catch_unwind(AssertUnwindSafe(|| self.home.turn(busy, running))) {
+                Ok(turned) => {
+                    turned?;
+                    panics_in_a_row = 0;
+                }
+                Err(panic) => {
+                    self.home.counts.panics.add(1);
+                    panics_in_a_row += 1;
+                    if panics_in_a_row == PANICS_IN_A_ROW {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs messages, the oldest first; whether there may be more that can be run now.
+    fn deliver(&mut self) -> bool {
+        let mut more = false;
+        if self.backlog.is_empty() {
+            more = self.letters.take(&mut self.taken, LETTERS_A_TURN);
+            self.backlog.extend(self.taken.drain(..));
+        }
+        while let Some(letter) = self.backlog.pop_front() {
+            let home = &self.home;
+            let run = catch_unwind(AssertUnwindSafe(|| letter.run(home)));
+            match run {
+                Ok(Ok(())) => self.station.letters.run.add(1),
+                Ok(Err(letter)) => {
+                    // L3
+                    self.backlog.push_front(letter);
+                    self.home.ring.wait_for_room(&self.room);
+                    return false;
+                }
+                Err(panic) => {
+                    self.home.counts.panics.add(1);
+                    if panic.is::<Broken>() {
+                        std::panic::resume_unwind(Box::new("the core was told to fail"));
+                    }
+                }
+            }
+        }
+        more
+    }
+
+    /// L2
+    fn end(mut self, failure: Option<String>, entered: impl Sized) {
+        let closed = Error::of(ErrorKind::Closed);
+        let refused = &self.station.letters.refused;
+        let mut refuse = |letter: Letter| {
+            refused.add(1);
+            // Code of the caller's may run here, a waker for instance.
+            let _ = catch_unwind(AssertUnwindSafe(|| letter.refuse(closed)));
+        };
+        self.letters.close(&mut refuse);
+        self.backlog.drain(..).for_each(&mut refuse);
+        self.home.close();
+        drop(entered);
+        let Self { station, home, .. } = self;
+        // The ring goes with the last of these, unless a task has put it where it outlives the core.
+        drop(home);
+        station.end(failure);
+    }
+}
+
+/// What a message panics with to end the core's loop itself.
+pub(crate) struct Broken;
+
+/// Opens an inbox in the ring for the messages of others, and tries it; `false` where the kernel has none.
+fn listen(ring: &LocalRing, far: &Far) -> bool {
+    if ring.info().rung.is_none() {
+        return false;
+    }
+    let Ok(inbox) = ring.submit_each(Inbox::new(), |_, _| {}) else {
+        return false;
+    };
+    let sent = ring.mailbox(inbox).and_then(|address| {
+        let message = Message::new(&address, 0)?;
+        ring.block_on(ring.run(message))??;
+        Ok(address)
+    });
+    match sent {
+        Ok(address) => far.alarm.chime().address.set(address).is_ok(),
+        Err(_) => {
+            // Let go of already where the ring took no such thing.
+            let _ = ring.abandon(inbox);
+            false
+        }
+    }
+}
