@@ -76,6 +76,12 @@ where
     }
 }
 
+/// What came of an attempt that failed; `full` is the core whose mailbox had no room.
+struct Declined<F> {
+    not_sent: NotSent<F>,
+    full: Option<Arc<Station>>,
+}
+
 /// A task on its way to a core: a future of its handle. Made by [`Engine::send_on`].
 #[must_use = "nothing is sent before it is awaited or waited for"]
 pub struct Sending<F> {
@@ -120,7 +126,7 @@ impl Engine {
         Fut: Future + 'static,
         Fut::Output: Send,
     {
-        self.offer_task(core, make).map_err(|(not_sent, _)| not_sent)
+        self.offer_task(core, make).map_err(|declined| declined.not_sent)
     }
 
     /// As [`spawn_on`](Engine::spawn_on), waiting for room in the core's mailbox.
@@ -137,22 +143,19 @@ impl Engine {
         }
     }
 
-    fn offer_task<F, Fut>(
-        &self,
-        core: usize,
-        make: F,
-    ) -> Result<JoinHandle<Fut::Output>, (NotSent<F>, Option<Arc<Station>>)>
+    fn offer_task<F, Fut>(&self, core: usize, make: F) -> Result<JoinHandle<Fut::Output>, Declined<F>>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future + 'static,
         Fut::Output: Send,
     {
-        let refuse = |make: F, kind: ErrorKind| NotSent {
-            make,
-            error: Error::of(kind),
+        let decline = |make: F, kind: ErrorKind, full| {
+            let error = Error::of(kind);
+            let not_sent = NotSent { make, error };
+            Err(Declined { not_sent, full })
         };
         let Some(station) = self.inner.stations.get(core) else {
-            return Err((refuse(make, ErrorKind::InvalidInput), None));
+            return decline(make, ErrorKind::InvalidInput, None);
         };
         let station = station.load_full();
         let node = Node::new(Arc::clone(&station.far));
@@ -161,13 +164,13 @@ impl Engine {
             parcel: Mutex::new(Some((make, promise))),
             node,
         });
-        let back = match station.post(Arc::clone(&spawn) as Letter) {
+        let (kind, full) = match station.post(Arc::clone(&spawn) as Letter) {
             Ok(()) => return Ok(handle),
             Err(PushError::Full(_)) => (ErrorKind::WouldBlock, Some(station)),
             Err(PushError::Closed(_)) => (ErrorKind::Closed, None),
         };
         let (make, _) = spawn.take().expect("handed back by the mailbox");
-        Err((refuse(make, back.0), back.1))
+        decline(make, kind, full)
     }
 }
 
@@ -205,8 +208,11 @@ where
             let make = this.make.take().expect("a finished sending was polled again");
             match this.engine.offer_task(this.core, make) {
                 Ok(handle) => return Poll::Ready(Ok(handle)),
-                Err((full, Some(station))) => {
-                    this.make = Some(full.make);
+                Err(Declined {
+                    not_sent,
+                    full: Some(station),
+                }) => {
+                    this.make = Some(not_sent.make);
                     if told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &station)) {
                         return Poll::Pending;
                     }
@@ -214,7 +220,7 @@ where
                     station.mailbox.wait_for_room(cx.waker());
                     told = Some(station);
                 }
-                Err((refused, None)) => return Poll::Ready(Err(refused)),
+                Err(Declined { not_sent, .. }) => return Poll::Ready(Err(not_sent)),
             }
         }
     }

@@ -33,6 +33,7 @@ fn e4_every_processor_has_a_core_whose_thread_runs_there() {
 
 #[test]
 fn a6_what_was_asked_of_a_thread_is_what_it_got_or_the_report_says_why_not() {
+    // SAFETY: no memory.
     let nice_here = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let nice = (nice_here + 1).min(19);
     let engine = asked(1)

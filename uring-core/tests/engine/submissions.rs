@@ -116,6 +116,7 @@ fn a_dropped_submission_runs_on_and_its_buffer_is_dropped_once() {
 
 /// Moves the calling thread.
 fn pin(cpu: usize) -> bool {
+    // SAFETY: a set of bits, all of them zero.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: a bit within the set; the call reads the set.
     unsafe {
