@@ -36,10 +36,23 @@ pub use sys::probe::{Advice, Capability, Probe, probe};
 #[doc(hidden)]
 pub use ring::reaper::{Ward, Watch, watch};
 
-/// What ends the sleep of `block_on`, for its model.
+/// What ends the sleep of `block_on` and of a core, for their models.
 #[cfg(loom)]
 #[doc(hidden)]
 pub use exec::alarm::{Alarm, Chime};
+
+/// Tasks woken by other threads, and what they answer, for their models.
+#[cfg(loom)]
+#[doc(hidden)]
+pub use exec::{
+    reply::Reply,
+    wakes::{Linked, Wakes},
+};
+
+/// A core's mailbox, for its model.
+#[cfg(loom)]
+#[doc(hidden)]
+pub use engine::mailbox::{Letters, Mailbox, mailbox};
 
 /// The pool and the hand-over of the fallback, for their models.
 #[cfg(loom)]
