@@ -1,11 +1,11 @@
 //! `AdaptiveCell`: the right representation for each type, one only, and real updates on both.
 #![cfg(not(any(loom, shuttle)))]
 
-use flat_combine::{AdaptiveCell, Refused, adaptive};
+use flat_combine::{AdaptiveCell, Locked, Refused, Word, adaptive};
 use proptest::prelude::*;
 use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::NoUninit)]
@@ -274,4 +274,34 @@ proptest! {
             prop_assert_eq!(text.load(), oracle.to_string());
         }
     }
+}
+
+#[test]
+fn c7_an_option_is_a_word_where_it_has_no_padding_and_a_lock_elsewhere() {
+    const { assert!(AdaptiveCell::<Option<NonZeroU16>>::LOCK_FREE) };
+    const { assert!(!AdaptiveCell::<Option<u32>>::LOCK_FREE) };
+    let owner = AdaptiveCell::new(None::<u32>);
+    assert_eq!(owner.compare_exchange(&None, Some(7)), Ok(None));
+    assert_eq!(owner.swap(None), Some(7));
+    let config = AdaptiveCell::new(None::<Arc<[u8]>>);
+    config.store(Some(Arc::from([1, 2])));
+    assert_eq!(config.load().as_deref(), Some(&[1, 2][..]));
+    assert_eq!(AdaptiveCell::new((1u8, 2u16, 3u32)).load(), (1, 2, 3));
+}
+
+#[test]
+fn c7_both_representations_stand_in_a_static() {
+    static PHASE: AdaptiveCell<Phase> = AdaptiveCell::of(Word::new(Phase::Busy));
+    static POINT: AdaptiveCell<Point> = AdaptiveCell::of(Word::new(Point { x: -1, y: 2 }));
+    static EMPTY: AdaptiveCell<()> = AdaptiveCell::of(Word::new(()));
+    static PADDED: AdaptiveCell<Padded> = AdaptiveCell::of(Locked::new(Padded { tag: 1, value: 2 }));
+    assert_eq!(PHASE.swap(Phase::Idle), Phase::Busy);
+    assert_eq!((POINT.load(), EMPTY.load()), (Point { x: -1, y: 2 }, ()));
+    let raised = PADDED.fetch_update(|p| {
+        Some(Padded {
+            value: p.value + 1,
+            ..*p
+        })
+    });
+    assert_eq!((raised.map(|p| p.value), PADDED.load().value), (Ok(2), 3));
 }

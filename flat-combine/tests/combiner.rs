@@ -406,3 +406,12 @@ proptest! {
         prop_assert!(heap.with(|heap| heap.is_empty()));
     }
 }
+
+#[test]
+fn its_sole_owner_reaches_the_value_directly() {
+    let mut words: Combiner<Vec<u8>> = Combiner::default();
+    words.get_mut().push(1);
+    words.with(|words| words.push(2));
+    words.get_mut().push(3);
+    assert_eq!(words.into_inner(), [1, 2, 3]);
+}

@@ -370,3 +370,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn counters_may_be_used_where_a_panic_is_caught() {
+    let (counter, striped) = (Counter::new(1), flat_combine::StripedCounter::new());
+    let blown = std::panic::catch_unwind(|| {
+        striped.add(1);
+        assert_eq!(counter.fetch_add(1), 0, "it was 1");
+    });
+    assert!(blown.is_err());
+    assert_eq!((counter.load(), striped.sum()), (2, 1));
+}

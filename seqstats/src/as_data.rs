@@ -2,8 +2,8 @@
 
 use crate::group::{Value, values};
 use crate::{Stats, Summary};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -52,17 +52,60 @@ impl<'de, S: Stats> Visitor<'de> for GroupVisitor<S> {
 
 impl Serialize for Summary {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        let mut s = serializer.serialize_struct("Summary", 9)?;
-        s.serialize_field("count", &self.count)?;
-        s.serialize_field("mean", &self.mean)?;
-        s.serialize_field("p50", &self.p50)?;
-        s.serialize_field("p90", &self.p90)?;
-        s.serialize_field("p95", &self.p95)?;
-        s.serialize_field("p99", &self.p99)?;
-        s.serialize_field("p999", &self.p999)?;
-        s.serialize_field("p9999", &self.p9999)?;
-        s.serialize_field("max", &self.max)?;
-        s.end()
+        let mut map = serializer.serialize_map(Some(9))?;
+        map.serialize_entry("count", &self.count)?;
+        map.serialize_entry("mean", &self.mean)?;
+        map.serialize_entry("p50", &self.p50)?;
+        map.serialize_entry("p90", &self.p90)?;
+        map.serialize_entry("p95", &self.p95)?;
+        map.serialize_entry("p99", &self.p99)?;
+        map.serialize_entry("p999", &self.p999)?;
+        map.serialize_entry("p9999", &self.p9999)?;
+        map.serialize_entry("max", &self.max)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Summary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(SummaryVisitor)
+    }
+}
+
+/// As lenient as that of groups.
+struct SummaryVisitor;
+
+impl<'de> Visitor<'de> for SummaryVisitor {
+    type Value = Summary;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of the figures of a summary")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Summary, A::Error> {
+        let mut summary = Summary::default();
+        while let Some(name) = map.next_key::<String>()? {
+            let figure = match name.as_str() {
+                "mean" => {
+                    summary.mean = map.next_value()?;
+                    continue;
+                }
+                "count" => &mut summary.count,
+                "p50" => &mut summary.p50,
+                "p90" => &mut summary.p90,
+                "p95" => &mut summary.p95,
+                "p99" => &mut summary.p99,
+                "p999" => &mut summary.p999,
+                "p9999" => &mut summary.p9999,
+                "max" => &mut summary.max,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *figure = map.next_value()?;
+        }
+        Ok(summary)
     }
 }
 

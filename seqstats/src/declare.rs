@@ -4,7 +4,8 @@
 /// feature `serde`, `Serialize` and `Deserialize`.
 ///
 /// `counter` declares a `u64` that only grows, `gauge` an `i64`. The doc comment of a statistic is its help text in a
-/// Prometheus [`Exposition`](crate::Exposition); the string after the struct's name begins every metric name.
+/// Prometheus [`Exposition`](crate::Exposition); the string after the struct's name begins every metric name. A name that
+/// Prometheus does not allow, two metrics of one name, and a statistic without a doc comment do not compile.
 ///
 /// ```
 /// seqstats::stats! {
@@ -21,25 +22,53 @@
 /// updater.update(|s| { s.hits += 1; s.bytes -= 512; });
 /// assert_eq!(CACHE.snapshot().to_string(), "hits=1 bytes=-512");
 /// ```
+///
+/// ```compile_fail,E0080
+/// seqstats::stats! { /// A name that no scraper reads.
+///     pub struct Bad("a \"cache\"") { /// Hits.
+///         counter hits } }
+/// ```
+/// ```compile_fail,E0080
+/// seqstats::stats! { /// Letters that no scraper reads.
+///     pub struct Bad("cache") { /// Size.
+///         gauge größe } }
+/// ```
+/// ```compile_fail,E0080
+/// seqstats::stats! { /// The counter is called `cache_hits_total` too.
+///     pub struct Bad("cache") { /// Hits.
+///         counter hits, /// All hits.
+///         gauge hits_total } }
+/// ```
+/// ```compile_fail,E0080
+/// seqstats::stats! { /// What does it count?
+///     pub struct Bad("cache") { counter hits } }
+/// ```
+/// ```
+/// seqstats::stats! { /// Good.
+///     pub struct Good("cache") { /// Hits.
+///         counter hits, /// Size now.
+///         gauge r#type } }
+/// assert_eq!(Good::default().to_string(), "hits=0 type=0");
+/// ```
 #[macro_export]
 macro_rules! stats {
     (
         $(#[$attr:meta])*
         $vis:vis struct $name:ident($prefix:literal) {
-            $($(#[doc = $help:literal])+ $kind:ident $field:ident),+ $(,)?
+            $($(#[doc = $help:literal])* $kind:ident $field:ident),+ $(,)?
         }
     ) => {
         $(#[$attr])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         $vis struct $name {
-            $($(#[doc = $help])+ pub $field: $crate::__stat!(type $kind),)+
+            $($(#[doc = $help])* pub $field: $crate::__stat!(type $kind),)+
         }
 
         impl $crate::Stats for $name {
             const NAME: &'static str = $prefix;
             const FIELDS: &'static [$crate::Field] = &[$($crate::Field {
-                name: stringify!($field),
-                help: concat!($($help),+),
+                name: $crate::__named(stringify!($field)),
+                help: concat!($($help),*),
                 kind: $crate::__stat!(kind $kind),
             }),+];
             const ZERO: Self::Words = [0; { [$(stringify!($field)),+].len() }];
@@ -54,6 +83,8 @@ macro_rules! stats {
                 Self { $($field: <$crate::__stat!(type $kind)>::from_ne_bytes($field.to_ne_bytes())),+ }
             }
         }
+
+        const _: () = $crate::__check($prefix, <$name as $crate::Stats>::FIELDS);
 
         impl ::std::fmt::Display for $name {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {

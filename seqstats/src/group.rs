@@ -16,7 +16,7 @@ pub enum Kind {
 /// The name and meaning of one statistic of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its name in the struct.
+    /// Its name in the struct, without the mark of a raw identifier.
     pub name: &'static str,
     /// What it counts: its doc comment.
     pub help: &'static str,

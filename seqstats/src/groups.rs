@@ -80,18 +80,18 @@ crate::stats! {
 }
 
 impl MemoryStats {
-    /// Counts an allocation in every statistic that it touches.
+    /// Counts an allocation in every statistic that it touches, modulo 2^64.
     pub fn allocated(&mut self, bytes: u64) {
-        self.allocations += 1;
-        self.bytes_allocated += bytes;
-        self.bytes_used += bytes.cast_signed();
+        self.allocations = self.allocations.wrapping_add(1);
+        self.bytes_allocated = self.bytes_allocated.wrapping_add(bytes);
+        self.bytes_used = self.bytes_used.wrapping_add_unsigned(bytes);
         self.bytes_peak = self.bytes_peak.max(self.bytes_used);
     }
 
     /// Counts memory given back.
     pub fn freed(&mut self, bytes: u64) {
-        self.frees += 1;
-        self.bytes_used -= bytes.cast_signed();
+        self.frees = self.frees.wrapping_add(1);
+        self.bytes_used = self.bytes_used.wrapping_sub_unsigned(bytes);
     }
 
     /// Mean bytes an allocation; 0 before the first.

@@ -226,6 +226,12 @@ impl<T: Plain, const SLOTS: usize> Taken for Latch<T, SLOTS> {
     }
 }
 
+impl<T: Plain + Default, const SLOTS: usize> Default for Latch<T, SLOTS> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T: Plain + fmt::Debug, const SLOTS: usize> fmt::Debug for Latch<T, SLOTS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Latch")

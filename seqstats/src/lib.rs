@@ -62,6 +62,7 @@ mod histogram;
 mod interval;
 mod latch;
 mod mean;
+mod names;
 mod plain;
 mod rate;
 mod seqlock;
@@ -90,6 +91,8 @@ pub use bytemuck;
 // For the macros.
 #[doc(hidden)]
 pub use group::display as __display;
+#[doc(hidden)]
+pub use names::{check as __check, named as __named};
 #[cfg(feature = "serde")]
 #[doc(hidden)]
 pub use serde as __private_serde;

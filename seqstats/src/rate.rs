@@ -37,8 +37,18 @@ impl Rate {
 
     /// Takes in that the counter stood at `total` at `now_ns`, and returns the speed. O(1), amortised.
     ///
-    /// A total below the last is taken as a counter that wrapped around 2^64. A time before the last is ignored.
+    /// A total below the last is a counter that wrapped around 2^64 if that is the shorter way, else one that began anew at
+    /// zero, as after a restart of its process: then what it counted since is measured from the last reading on. A time
+    /// before the last is ignored.
     pub fn update(&mut self, now_ns: u64, total: u64) -> f64 {
+        if let Some(&(last_ns, last)) = self.readings.back()
+            && now_ns >= last_ns
+            && total < last
+            && last - total < total.wrapping_sub(last)
+        {
+            self.readings.clear();
+            self.readings.push_back((last_ns, 0));
+        }
         let before = self.readings.iter().rev().nth(1).copied();
         match self.readings.back_mut() {
             Some((last, _)) if now_ns < *last => return self.per_second(),

@@ -19,6 +19,9 @@ pub(crate) struct Words<T> {
     value: UnsafeCell<T>,
 }
 
+// A write is a copy, which calls nothing of the user's: a panic never leaves one half done.
+impl<T> std::panic::RefUnwindSafe for Words<T> {}
+
 // SAFETY: W1: every shared access is atomic; the value moves between threads by copy, hence `T: Send`.
 unsafe impl<T: Plain + Send> Sync for Words<T> {}
 

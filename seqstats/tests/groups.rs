@@ -4,7 +4,7 @@
 use prometheus_parse::{Scrape, Value};
 use seqstats::groups::{JitStats, MemoryStats, ProcessStats, SocketStats};
 use seqstats::{
-    Exposition, ExpositionError, Group, GroupInterval, Histogram, Interval, Recorder, Stats, Updater,
+    Exposition, ExpositionError, Group, GroupInterval, Histogram, Interval, Labels, Recorder, Stats, Updater,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -277,4 +277,140 @@ fn groups_travel_as_json() {
     assert!(serde_json::from_str::<PipelineStats>(r#"{"events":-1}"#).is_err());
     let summary = serde_json::to_value(seqstats::Summary::default()).expect("it serializes");
     assert_eq!(summary["p999"], 0);
+}
+
+#[test]
+fn an_exposition_that_a_scraper_would_refuse_is_refused_whole() {
+    let stats = SocketStats::default();
+    let histogram = Histogram::<8>::new().snapshot();
+    let refused = |labels: Labels<'_>, summary: bool| {
+        let mut text = String::new();
+        let mut exposition = Exposition::new(&mut text);
+        let refused = if summary {
+            exposition.histogram("latency_ns", "", &[(labels, &histogram)])
+        } else {
+            exposition.group(&[(&[("core", "1")], stats), (labels, stats)])
+        };
+        assert_eq!(text, "", "half a line costs the scraper the whole page");
+        refused.expect_err("not Prometheus").to_string()
+    };
+    for (labels, summary, said) in [
+        (
+            &[("good", ""), ("not-good", "")][..],
+            false,
+            "\"not-good\" is not a Prometheus name",
+        ),
+        (
+            &[("__name__", "x")],
+            false,
+            "\"__name__\" is not a Prometheus name",
+        ),
+        (
+            &[("a", "1"), ("b", "1"), ("a", "2")],
+            false,
+            "label \"a\" is there twice",
+        ),
+        (&[("quantile", "x")], true, "label \"quantile\" is there twice"),
+        (
+            &[("core", "1")],
+            false,
+            "two samples of socket_accepted_total have the same labels",
+        ),
+    ] {
+        let message = refused(labels, summary);
+        assert!(message.contains(said), "{message}");
+    }
+    // `quantile` is a summary's own, and any label will do for a group.
+    assert!(
+        Exposition::new(String::new())
+            .group(&[(&[("quantile", "x")], stats)])
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_metric_family_is_written_once() {
+    let (stats, histogram) = (SocketStats::default(), Histogram::<8>::new().snapshot());
+    let mut text = String::new();
+    let mut exposition = Exposition::new(&mut text);
+    exposition.group(&[(&[], stats)]).expect("the first time");
+    exposition
+        .histogram("open", "", &[(&[], &histogram)])
+        .expect("another name");
+    for again in [
+        exposition.group(&[(&[("core", "1")], stats)]),
+        exposition.histogram("socket_open", "", &[(&[], &histogram)]),
+        exposition.histogram("open", "", &[(&[], &histogram)]),
+        exposition.histogram("open_sum", "", &[(&[], &histogram)]),
+    ] {
+        assert!(matches!(again, Err(ExpositionError::Family(_))), "{again:?}");
+    }
+    assert_eq!(text.matches("# TYPE socket_open gauge").count(), 1);
+    scrape(&text);
+}
+
+#[test]
+fn a_raw_identifier_goes_by_its_plain_name() {
+    seqstats::stats! {
+        /// A thing with a type.
+        struct Thing("thing") {
+            /// What it is.
+            gauge r#type,
+        }
+    }
+    let thing = Thing { r#type: -3 };
+    assert_eq!(thing.to_string(), "type=-3");
+    let mut text = String::new();
+    Exposition::new(&mut text)
+        .group(&[(&[], thing)])
+        .expect("an allowed name");
+    assert!(text.contains("\nthing_type -3\n"), "{text}");
+    #[cfg(feature = "serde")]
+    {
+        let json = serde_json::to_string(&thing).expect("it serializes");
+        assert_eq!(json, r#"{"type":-3}"#);
+        assert_eq!(
+            serde_json::from_str::<Thing>(&json).expect("it comes back"),
+            thing
+        );
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_summary_comes_back_from_json() {
+    let histogram = Histogram::<1920>::new();
+    Recorder::try_claim(&histogram)
+        .expect("the only recorder")
+        .record_many(50, 4);
+    let summary = histogram.snapshot().summary();
+    let json = serde_json::to_string(&summary).expect("it serializes");
+    assert_eq!(
+        serde_json::from_str::<seqstats::Summary>(&json).expect("it comes back"),
+        summary
+    );
+    let other: seqstats::Summary =
+        serde_json::from_str(r#"{"p50":1,"of_a_later_version":[{}]}"#).expect("lenient");
+    assert_eq!((other.p50, other.count), (1, 0));
+}
+
+#[test]
+fn counting_memory_wraps_as_every_counter_does() {
+    let mut memory = MemoryStats::default();
+    memory.allocated(5);
+    memory.allocated(u64::MAX);
+    memory.freed(u64::MAX);
+    memory.freed(10);
+    assert_eq!((memory.bytes_allocated, memory.bytes_used), (4, -5));
+}
+
+#[test]
+fn statistics_may_be_used_where_a_panic_is_caught() {
+    fn caught<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    caught::<seqstats::SeqLock<u64>>();
+    caught::<seqstats::Latch<u64>>();
+    caught::<Histogram>();
+    caught::<Group<SocketStats>>();
+    caught::<Updater<&Group<SocketStats>, SocketStats>>();
+    caught::<Recorder<&Histogram>>();
 }

@@ -87,3 +87,19 @@ fn time_that_stands_still_or_runs_back_changes_nothing() {
     assert_eq!(window.tick(&histogram, u64::MAX).count(), 0);
     assert!(std::panic::catch_unwind(|| Window::<FULL_RANGE>::new(0, 1)).is_err());
 }
+
+#[test]
+fn rate_of_a_counter_that_begins_anew_is_what_it_counted_since() {
+    let mut rate = Rate::new(10_000_000_000);
+    rate.update(0, 1_000);
+    assert_eq!(rate.update(1_000_000_000, 2_000), 1_000.0);
+    // The process was restarted: 50 in the second since, and no 2^64.
+    assert_eq!(rate.update(2_000_000_000, 50), 50.0);
+    assert_eq!(rate.update(3_000_000_000, 150), 75.0);
+    // One that wraps goes on: 11 in this second.
+    let mut rate = Rate::new(10_000_000_000);
+    rate.update(0, u64::MAX - 5);
+    assert_eq!(rate.update(1_000_000_000, 5), 11.0);
+    // Begun anew at one and the same time: not measured yet.
+    assert_eq!(rate.update(1_000_000_000, 2), 0.0);
+}

@@ -106,7 +106,35 @@ adaptive!(
     Option<NonZeroU16>,
     Option<NonZeroU32>,
     Option<NonZeroU64>,
-    Option<NonZeroUsize>
+    Option<NonZeroUsize>,
+    Option<NonZeroI8>,
+    Option<NonZeroI16>,
+    Option<NonZeroI32>,
+    Option<NonZeroI64>,
+    Option<NonZeroIsize>
+);
+adaptive!(
+    Option<bool>,
+    Option<char>,
+    Option<u8>,
+    Option<u16>,
+    Option<u32>,
+    Option<u64>,
+    Option<u128>,
+    Option<usize>,
+    Option<i8>,
+    Option<i16>,
+    Option<i32>,
+    Option<i64>,
+    Option<i128>,
+    Option<isize>,
+    Option<f32>,
+    Option<f64>,
+    Option<String>,
+    Option<&'static str>,
+    Option<std::time::Duration>,
+    Option<std::time::Instant>,
+    Option<std::time::SystemTime>
 );
 adaptive!(
     [u8; 1], [u8; 2], [u8; 3], [u8; 4], [u8; 5], [u8; 6], [u8; 7], [u8; 8], [u8; 16], [u8; 32], [u8; 64]
@@ -134,6 +162,14 @@ impl<T: PartialEq + ?Sized> Adaptive for Arc<T> {
     type Repr = Locked<Self>;
 }
 
+impl<T: PartialEq + ?Sized> Adaptive for Option<Arc<T>> {
+    type Repr = Locked<Self>;
+}
+
 impl<A: Clone + PartialEq, B: Clone + PartialEq> Adaptive for (A, B) {
+    type Repr = Locked<Self>;
+}
+
+impl<A: Clone + PartialEq, B: Clone + PartialEq, C: Clone + PartialEq> Adaptive for (A, B, C) {
     type Repr = Locked<Self>;
 }

@@ -31,6 +31,15 @@ impl<T> Versioned<T> {
     }
 }
 
+impl<T> Locked<T> {
+    sync_base::const_fn! {
+        /// Wraps a value, for a `static`: see [`AdaptiveCell::of`](crate::AdaptiveCell::of).
+        pub fn new(value: T) -> Self {
+            Self(Mutex::new(Versioned { version: 0, value }))
+        }
+    }
+}
+
 impl<T: Clone> Locked<T> {
     fn lock(&self) -> MutexGuard<'_, Versioned<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -58,7 +67,7 @@ impl<T: Clone + PartialEq> Representation<T> for Locked<T> {
     const LOCK_FREE: bool = false;
 
     fn new(value: T) -> Self {
-        Self(Mutex::new(Versioned { version: 0, value }))
+        Self::new(value)
     }
 
     fn load(&self) -> T {

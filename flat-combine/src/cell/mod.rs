@@ -22,6 +22,10 @@ mod sealed {
 
 /// A type that [`AdaptiveCell`] can hold. Implemented by [`adaptive!`](crate::adaptive), which chooses the
 /// representation.
+#[diagnostic::on_unimplemented(
+    message = "`AdaptiveCell` does not know how to hold `{Self}`",
+    note = "name a type of your own in `flat_combine::adaptive!`; put any other into a struct of yours and name that"
+)]
 pub trait Adaptive: Clone + PartialEq {
     /// [`Word`] or [`Locked`].
     type Repr: Representation<Self>;
@@ -86,7 +90,25 @@ impl<T: Adaptive> AdaptiveCell<T> {
         Self(T::Repr::new(value))
     }
 
-    /// Clones the value. One atomic load, or a clone under the lock.
+    /// Wraps a value in the representation named, for a `static`. Under `--cfg loom` it is no constant function.
+    ///
+    /// ```
+    /// use flat_combine::{AdaptiveCell, Locked, Word};
+    /// static LEVEL: AdaptiveCell<u32> = AdaptiveCell::of(Word::new(3));
+    /// static NAME: AdaptiveCell<&str> = AdaptiveCell::of(Locked::new("none"));
+    /// assert_eq!((LEVEL.load(), NAME.load()), (3, "none"));
+    /// ```
+    ///
+    /// The type decides, not the caller:
+    /// ```compile_fail,E0308
+    /// use flat_combine::{AdaptiveCell, Locked};
+    /// static LEVEL: AdaptiveCell<u32> = AdaptiveCell::of(Locked::new(3));
+    /// ```
+    pub const fn of(repr: T::Repr) -> Self {
+        Self(repr)
+    }
+
+    /// Clones the value. One atomic load, or a clone under the lock: a `clone` that uses the same cell waits for itself.
     #[inline]
     pub fn load(&self) -> T {
         self.0.load()

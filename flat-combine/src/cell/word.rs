@@ -3,6 +3,7 @@
 use super::{Refused, Representation};
 use bytemuck::NoUninit;
 use std::marker::PhantomData;
+use std::ptr;
 use sync_base::atomic::{AtomicU64, Ordering};
 
 /// A value as the bits of an atomic word: what [`AdaptiveCell`](crate::AdaptiveCell) is made of where it can be.
@@ -13,11 +14,13 @@ pub struct Word<T> {
     value: PhantomData<T>,
 }
 
-fn to_bits<T: NoUninit>(value: T) -> u64 {
+const fn to_bits<T: NoUninit>(value: T) -> u64 {
     const { assert!(size_of::<T>() <= size_of::<u64>(), "the type does not fit a word") };
-    let mut bits = [0; size_of::<u64>()];
-    bits[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
-    u64::from_ne_bytes(bits)
+    let mut bits = 0u64;
+    let (from, to) = ((&raw const value).cast::<u8>(), (&raw mut bits).cast::<u8>());
+    // SAFETY: `T` is at most as long as `bits`, and plain data without padding: each of its bytes may be copied.
+    unsafe { ptr::copy_nonoverlapping(from, to, size_of::<T>()) };
+    bits
 }
 
 /// # Safety
@@ -27,16 +30,25 @@ unsafe fn from_bits<T: NoUninit>(bits: u64) -> T {
     unsafe { (&raw const bits).cast::<T>().read_unaligned() }
 }
 
+impl<T: NoUninit> Word<T> {
+    sync_base::const_fn! {
+        /// Wraps a value, for a `static`: see [`AdaptiveCell::of`](crate::AdaptiveCell::of).
+        pub fn new(value: T) -> Self {
+            Self {
+                bits: AtomicU64::new(to_bits(value)),
+                value: PhantomData,
+            }
+        }
+    }
+}
+
 impl<T: NoUninit + PartialEq> super::sealed::Sealed for Word<T> {}
 
 impl<T: NoUninit + PartialEq> Representation<T> for Word<T> {
     const LOCK_FREE: bool = true;
 
     fn new(value: T) -> Self {
-        Self {
-            bits: AtomicU64::new(to_bits(value)),
-            value: PhantomData,
-        }
+        Self::new(value)
     }
 
     #[inline]

@@ -189,6 +189,12 @@ impl<T> Combiner<T> {
         self
     }
 
+    /// The value, by the one who has the combiner to itself. Costs nothing; no lot ends.
+    pub fn get_mut(&mut self) -> &mut T {
+        // SAFETY: the reference lives as long as the exclusive borrow of `self`: no operation runs or is pending meanwhile.
+        self.held.value.with_mut(|value| unsafe { &mut *value })
+    }
+
     /// Takes the value out.
     pub fn into_inner(self) -> T {
         self.held.into_inner().value.into_inner()
@@ -287,6 +293,12 @@ impl<T: Send> Combiner<T> {
         // Release: pairs with the Acquire in `take_lot`; publishes the slot. Where this thread holds now, its own
         // `take_lot` acquires the value.
         self.word.fetch_or(HELD | bit, Ordering::Release) & HELD == 0
+    }
+}
+
+impl<T: Default> Default for Combiner<T> {
+    fn default() -> Self {
+        Self::new(T::default())
     }
 }
 

@@ -115,6 +115,10 @@ struct Adapting {
     to_plain: AtomicU64,
 }
 
+// No code of the caller's runs inside, so a panic never leaves a counter half changed.
+impl std::panic::UnwindSafe for Counter {}
+impl std::panic::RefUnwindSafe for Counter {}
+
 impl Counter {
     sync_base::const_fn! {
         /// Makes a counter. Allocates nothing before the first funnel.

@@ -42,6 +42,10 @@ pub struct Queue<T> {
     overrun: Overrun,
 }
 
+// No code of the caller's runs while a queue changes, so a panic never leaves one half changed.
+impl<T> std::panic::UnwindSafe for Queue<T> {}
+impl<T> std::panic::RefUnwindSafe for Queue<T> {}
+
 impl<T> Queue<T> {
     /// Makes a queue for `capacity` values, rounded up to a power of two. Allocates once.
     ///

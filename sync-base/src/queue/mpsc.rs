@@ -6,6 +6,7 @@
 
 use super::mpmc::Queue;
 use super::observed::observed;
+use super::ring::drop_all;
 use super::{Closed, Drops, Overrun, PopError, PushError, Pushed};
 use crate::atomic::{AtomicUsize, Ordering};
 use crate::sync::Arc;
@@ -162,7 +163,7 @@ impl<T> Drop for Receiver<T> {
     /// Closes the queue and drops what is queued: nobody else would before the last sender goes.
     fn drop(&mut self) {
         self.shared.queue.close();
-        while self.try_pop().is_ok() {}
+        drop_all(|| self.try_pop());
     }
 }
 

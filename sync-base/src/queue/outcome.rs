@@ -26,6 +26,23 @@ pub enum Pushed<T> {
     DroppedNewest(T),
 }
 
+impl<T> Pushed<T> {
+    /// The value that was dropped, if one was: `None` is what `Block` always comes to.
+    ///
+    /// ```
+    /// use sync_base::queue::{Overrun, mpmc::Queue};
+    /// let queue = Queue::new(1, Overrun::DropOldest);
+    /// assert_eq!(queue.push(1).unwrap().dropped(), None);
+    /// assert_eq!(queue.push(2).unwrap().dropped(), Some(1));
+    /// ```
+    pub fn dropped(self) -> Option<T> {
+        match self {
+            Self::Stored => None,
+            Self::DroppedOldest(value) | Self::DroppedNewest(value) => Some(value),
+        }
+    }
+}
+
 /// The queue is closed; here is the value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Closed<T>(pub T);
@@ -81,7 +98,7 @@ impl<T> fmt::Debug for Closed<T> {
 
 impl<T> fmt::Display for Closed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the queue is closed: every end on the other side is gone")
+        f.write_str("the queue is closed: by a call, or its other side is gone; here is the value again")
     }
 }
 
@@ -100,7 +117,9 @@ impl<T> fmt::Display for PushError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "the queue is full: pop first, or push by its overrun policy",
-            Self::Closed(_) => "the queue is closed: every end on the other side is gone",
+            Self::Closed(_) => {
+                "the queue is closed: by a call, or its other side is gone; here is the value again"
+            }
         })
     }
 }

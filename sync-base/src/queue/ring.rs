@@ -401,8 +401,22 @@ impl<T> Ring<T> {
 
 impl<T> Drop for Ring<T> {
     fn drop(&mut self) {
-        while let Ok(value) = self.try_pop() {
-            drop(value);
+        drop_all(|| self.try_pop());
+    }
+}
+
+/// Drops all that can be popped, also what lies behind a value whose drop panics; that panic goes on to the caller.
+pub(super) fn drop_all<T>(pop: impl FnMut() -> Result<T, PopError>) {
+    struct Rest<F: FnMut() -> Result<T, PopError>, T>(F);
+    impl<F: FnMut() -> Result<T, PopError>, T> Drop for Rest<F, T> {
+        fn drop(&mut self) {
+            while let Ok(value) = (self.0)() {
+                drop(value);
+            }
         }
+    }
+    let mut rest = Rest(pop);
+    while let Ok(value) = (rest.0)() {
+        drop(value);
     }
 }

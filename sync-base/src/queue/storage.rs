@@ -3,11 +3,14 @@
 //! # Invariants
 //! - S1: a position's slot is `position % slots`, and the number of slots is a power of two, so positions may wrap.
 //! - S2: who may touch a slot when is the queue's protocol; `touch` shows each access to a model checker, which cannot see
-//!   through a slice. In production it has no size.
+//!   through a slice. In production it is empty.
 
 use crate::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
+
+/// Whether a model checker looks on.
+const WATCHED: bool = cfg!(loom);
 
 #[derive(Debug)]
 pub(super) struct Storage<T> {
@@ -31,7 +34,9 @@ impl<T> Storage<T> {
             // SAFETY: a box is not null.
             slots: unsafe { NonNull::new_unchecked(Box::into_raw(memory).cast()) },
             mask: slots - 1,
-            touch: (0..slots).map(|_| UnsafeCell::new(())).collect(),
+            touch: (0..if WATCHED { slots } else { 0 })
+                .map(|_| UnsafeCell::new(()))
+                .collect(),
         }
     }
 
@@ -41,6 +46,16 @@ impl<T> Storage<T> {
         unsafe { self.slots.as_ptr().add(position & self.mask) }
     }
 
+    /// Shows a model checker that this slot changes hands as `access` is run.
+    #[inline(always)]
+    fn touched<R>(&self, position: usize, access: impl FnOnce() -> R) -> R {
+        if WATCHED {
+            self.touch[position & self.mask].with_mut(|_| access())
+        } else {
+            access()
+        }
+    }
+
     /// Moves a value into a slot.
     ///
     /// # Safety
@@ -48,7 +63,7 @@ impl<T> Storage<T> {
     #[inline(always)]
     pub(super) unsafe fn write(&self, position: usize, value: T) {
         // SAFETY: the caller's promise; `slot` is in bounds.
-        self.touch[position & self.mask].with_mut(|_| unsafe { self.slot(position).write(value) });
+        self.touched(position, || unsafe { self.slot(position).write(value) });
     }
 
     /// Moves a value out of a slot.
@@ -58,12 +73,12 @@ impl<T> Storage<T> {
     #[inline(always)]
     pub(super) unsafe fn take(&self, position: usize) -> T {
         // SAFETY: the caller's promise; `slot` is in bounds.
-        self.touch[position & self.mask].with_mut(|_| unsafe { self.slot(position).read() })
+        self.touched(position, || unsafe { self.slot(position).read() })
     }
 
     /// Shows a model checker that these slots are being read.
     pub(super) fn note_read(&self, from: usize, count: usize) {
-        if cfg!(loom) {
+        if WATCHED {
             for i in 0..count {
                 self.touch[from.wrapping_add(i) & self.mask].with(|_| ());
             }
@@ -94,7 +109,7 @@ impl<T> Storage<T> {
     {
         let start = from & self.mask;
         let first = values.len().min(self.mask + 1 - start);
-        if cfg!(loom) {
+        if WATCHED {
             for i in 0..values.len() {
                 self.touch[from.wrapping_add(i) & self.mask].with_mut(|_| ());
             }

@@ -5,8 +5,10 @@ use super::scratch::{Binary, Tree};
 use anyhow::{Context, bail};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// What became of a mutant.
@@ -120,31 +122,61 @@ impl Models {
 }
 
 /// Whether the model passes with the mutant in place; `None` when it had to be stopped.
+///
+/// The first test that fails settles it: others of the same binary may wait for ever for what the mutant withholds.
 fn run(model: &Model, mutant: &Mutant) -> Option<bool> {
     let limit = model.took * 10 + Duration::from_secs(20);
     let mut child = Command::new(&model.path)
         .env("MUTANT", format!("{}:{}", mutant.id, mutant.variant))
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
+    let failed = watch(child.stdout.take()?);
     let start = Instant::now();
     loop {
         if let Ok(Some(status)) = child.try_wait() {
             return Some(status.success());
         }
-        if start.elapsed() > limit {
+        let killed = failed.try_recv().is_ok();
+        if killed || start.elapsed() > limit {
             let _ = child.kill();
             let _ = child.wait();
-            return None;
+            return killed.then_some(false);
         }
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
+/// Reads what a test binary prints, to its end, and reports each test that failed.
+fn watch(output: impl Read + Send + 'static) -> Receiver<()> {
+    let (report, failed) = channel();
+    std::thread::spawn(move || {
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        for _ in lines.filter(|line| line.starts_with("test ") && line.ends_with("... FAILED")) {
+            let _ = report.send(());
+        }
+    });
+    failed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_failed_test_is_seen_before_the_binary_ends() {
+        let (printed, mut prints) = std::io::pipe().expect("a pipe");
+        let failed = watch(printed);
+        writeln!(prints, "running 2 tests\ntest a ... ok\ntest b ... FAILED").expect("room in the pipe");
+        assert_eq!(failed.recv_timeout(Duration::from_secs(60)), Ok(()));
+        assert!(
+            failed.try_recv().is_err(),
+            "a test that passed was taken for a failed one"
+        );
+        drop(prints);
+    }
 
     #[test]
     fn a_file_of_models_belongs_to_the_crate_that_it_is_named_after() {

@@ -3,12 +3,14 @@
 use super::{Batch, Shared};
 use crate::atomic::Ordering;
 use crate::queue::observed::observed;
+use crate::queue::ring::drop_all;
 use crate::queue::{Drops, Overrun, PopError};
 use crate::sync::Arc;
 use std::fmt;
 use std::mem::needs_drop;
 
-/// The end that pops. Dropping it closes the queue: pushes hand their value back, and what is queued is dropped.
+/// The end that pops. Dropping it closes the queue: pushes hand their value back, and what is queued is dropped. (A push
+/// that runs beside the drop may still put its value in; that one goes with the producer.)
 pub struct Consumer<T> {
     shared: Arc<Shared<T>>,
     /// I2: `next .. claimed` is claimed and unread.
@@ -207,19 +209,26 @@ impl<T> Consumer<T> {
     /// # Safety
     /// I2: so many are claimed and unread.
     pub(super) unsafe fn consume(&mut self, count: usize) {
+        /// Gives back what was stepped over, also when a value's drop panics: the producer may sleep until then.
+        struct GiveBack<'a, T>(&'a mut Consumer<T>);
+        impl<T> Drop for GiveBack<'_, T> {
+            fn drop(&mut self) {
+                self.0.release();
+                self.0.wake_producer();
+            }
+        }
         self.shared.storage.note_read(self.next, count);
+        let done = GiveBack(self);
         if needs_drop::<T>() {
             for _ in 0..count {
-                let at = self.next;
-                self.next = at.wrapping_add(1);
+                let at = done.0.next;
+                done.0.next = at.wrapping_add(1);
                 // SAFETY: the caller's promise; stepped over first, so a panicking drop is not repeated.
-                drop(unsafe { self.shared.storage.take(at) });
+                drop(unsafe { done.0.shared.storage.take(at) });
             }
         } else {
-            self.next = self.next.wrapping_add(count);
+            done.0.next = done.0.next.wrapping_add(count);
         }
-        self.release();
-        self.wake_producer();
     }
 
     /// Whether the producer is gone; values may still be queued.
@@ -232,20 +241,12 @@ impl<T> Consumer<T> {
 }
 
 impl<T> Drop for Consumer<T> {
+    /// Closes the queue and drops what is queued: nobody else would before the producer goes.
     fn drop(&mut self) {
-        if self.shared.overrun == Overrun::DropOldest {
-            // Under this policy what was claimed is nobody else's, the queue's own drop included.
-            while self.next != self.claimed {
-                let at = self.next;
-                self.next = at.wrapping_add(1);
-                // SAFETY: I2: claimed, unread.
-                drop(unsafe { self.shared.storage.take(at) });
-            }
-        }
-        self.release();
         // Release: pairs with the Acquire in `Producer::is_closed`.
         self.shared.rarely.consumer_gone.store(true, Ordering::Release);
         self.shared.not_full.ring();
+        drop_all(|| self.pop_quietly());
     }
 }
 

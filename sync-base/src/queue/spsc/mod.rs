@@ -74,6 +74,9 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: as for `Sync`.
 unsafe impl<T: Send> Send for Shared<T> {}
 
+// No code of the caller's runs while the queue changes, so a panic never leaves it half changed.
+impl<T> std::panic::RefUnwindSafe for Shared<T> {}
+
 /// Makes a queue for `capacity` values. Allocates once: `capacity` rounded up to a power of two.
 ///
 /// ```
