@@ -234,3 +234,31 @@ fn a8_consumer_that_sees_the_producer_gone_sees_what_it_did() {
     let ends = || spsc::channel::<u64>(1, Overrun::DropNewest);
     leaving_is_seen_whole("spsc.producer_gone", ends, |rx| rx.is_closed());
 }
+
+/// A consumer that leaves drops what is queued, while the producer pushes, and under `DropOldest` displaces, beside it.
+#[test]
+fn b11_what_is_queued_as_the_consumer_leaves_is_dropped_once() {
+    for (name, overrun) in [
+        ("spsc.leaving", Overrun::DropNewest),
+        ("spsc.leaving_drop_oldest", Overrun::DropOldest),
+    ] {
+        check(name, TWO, move || {
+            let (mut tx, rx) = spsc::channel(1, overrun);
+            tx.try_push(value(1)).unwrap();
+            let producer = thread::spawn(move || {
+                for i in 2..=3 {
+                    match tx.push(value(i)) {
+                        Ok(Pushed::Stored) => {}
+                        Ok(Pushed::DroppedOldest(back) | Pushed::DroppedNewest(back)) => assert!(*back <= i),
+                        Err(closed) => assert_eq!(*closed.0, i),
+                    }
+                }
+                tx
+            });
+            let consumer = thread::spawn(move || drop(rx));
+            let tx = producer.join().unwrap();
+            consumer.join().unwrap();
+            assert!(tx.is_closed());
+        });
+    }
+}

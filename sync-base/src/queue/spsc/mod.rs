@@ -20,6 +20,8 @@
 //! - I4: the producer vacates only `base`, so only while nothing is claimed: a slot being read is never vacated, and if
 //!   the consumer is slow to release, the *new* value is dropped instead.
 //! - I5: after the producer is gone `tail` does not change: empty after that is closed.
+//! - I6: no push uses room that a consumer made as it left: it says that it is gone before it drops what is queued, and the
+//!   producer looks for room before it looks whether the consumer is gone.
 //!
 //! # Orderings
 //! | access | order | pairs with |

@@ -52,10 +52,12 @@ impl<T> Producer<T> {
     /// Pushes without waiting, dropping or waking.
     #[inline(always)]
     fn push_quietly(&mut self, value: T) -> Result<(), PushError<T>> {
+        // I6: in this order.
+        let full = self.room(1) == 0;
         if self.is_closed() {
             return Err(PushError::Closed(value));
         }
-        if self.room(1) == 0 {
+        if full {
             return Err(PushError::Full(value));
         }
         // SAFETY: I1: room: the slot at `tail` is free, and this is the one producer.
@@ -163,10 +165,11 @@ impl<T> Producer<T> {
     /// # Errors
     /// If the consumer is gone; all values stay.
     pub fn push_batch(&mut self, values: &mut VecDeque<T>) -> Result<usize, Closed<()>> {
+        // I6: in this order.
+        let count = self.room(values.len()).min(values.len());
         if self.is_closed() {
             return Err(Closed(()));
         }
-        let count = self.room(values.len()).min(values.len());
         let mut tail = self.tail;
         for value in values.drain(..count) {
             // SAFETY: I1: `count` slots from `tail` are free.
@@ -187,10 +190,11 @@ impl<T> Producer<T> {
     where
         T: Copy,
     {
+        // I6: in this order.
+        let count = self.room(values.len()).min(values.len());
         if self.is_closed() {
             return Err(Closed(()));
         }
-        let count = self.room(values.len()).min(values.len());
         // SAFETY: I1: `count` slots from `tail` are free.
         unsafe { self.shared.storage.copy_in(self.tail, &values[..count]) };
         self.publish(self.tail.wrapping_add(count));
