@@ -1,6 +1,9 @@
 //! What a batch promises, on the real kernel.
 #![cfg(not(any(loom, shuttle)))]
 
+mod counted;
+
+use counted::{Counted, settle};
 use proptest::prelude::*;
 use std::fs::File;
 use std::future::Future;
@@ -20,8 +23,9 @@ const LONG: Duration = Duration::from_secs(30);
 
 type Append = Write<Vec<u8>, Arc<File>>;
 
-fn ring(depth: u32) -> LocalRing {
-    LocalRing::with(&Options::new().depth(depth)).unwrap()
+/// A ring whose end is checked.
+fn ring(depth: u32) -> Counted {
+    Counted::with(&Options::new().depth(depth))
 }
 
 fn file() -> Arc<File> {
@@ -35,13 +39,6 @@ fn sealed() -> Arc<File> {
 
 fn run(ring: &Core, batch: Batch) -> uring_core::batch::Results {
     ring.block_on(ring.run_batch(batch).unwrap()).unwrap()
-}
-
-/// Nothing is left behind: what was let go of (the wake-up of `block_on`, a clock) ends, and every slot is free.
-fn quiet(ring: &Core) {
-    while ring.held() > 0 {
-        ring.wait(1, LONG).unwrap();
-    }
 }
 
 /// Writes one byte after another, each only if the one before it was written; the one at `broken` goes to a file that
@@ -89,7 +86,7 @@ fn d2_chains_of_every_length_break_where_one_fails_and_give_results_in_order() {
                     }
                 }
             }
-            quiet(&ring);
+            settle(&ring);
         }
     }
 }
@@ -154,6 +151,7 @@ fn d2_none_cycles_and_strangers_are_errors_and_the_batch_comes_back() {
 #[test]
 fn d2_what_another_ring_knows_is_refused() {
     let (here, there) = (ring(4), ring(4));
+    there.keeps_files(1);
     let fixed = there.register_file(&file()).unwrap();
     let mut batch = Batch::new();
     batch.add(Nop::new()).unwrap();
@@ -231,7 +229,7 @@ fn d1_completions_of_other_operations_are_never_swallowed() {
         assert_eq!(ring.finish(token, LONG).unwrap(), Ok(()));
     }
     assert_eq!(called.get(), 50);
-    quiet(&ring);
+    settle(&ring);
 }
 
 type Hanging = (
@@ -273,7 +271,7 @@ fn d2_cancelled_half_way_gives_every_buffer_back() {
     assert_eq!(results.take(read).unwrap().1.capacity(), 8);
     assert_eq!(results.take(last).unwrap().1, [2]);
     assert_eq!(file.metadata().unwrap().len(), 1);
-    quiet(&ring);
+    settle(&ring);
     drop(far);
 }
 
@@ -286,7 +284,7 @@ fn d2_dropped_half_way_cancels_and_frees_everything() {
     assert!(Pin::new(&mut future).poll(&mut cx).is_pending());
     ring.wait(1, LONG).unwrap();
     drop(future);
-    quiet(&ring);
+    settle(&ring);
     assert_eq!(Arc::strong_count(&file), 1, "no operation holds it");
     let gone = far.write(b"x").unwrap_err();
     assert_eq!(
@@ -298,7 +296,7 @@ fn d2_dropped_half_way_cancels_and_frees_everything() {
 
 #[test]
 fn d2_forgotten_half_way_is_safe() {
-    let ring = ring(8);
+    let ring = LocalRing::with(&Options::new().depth(8)).unwrap();
     let (batch, far, .., file) = hanging();
     let mut future = ring.run_batch(batch).unwrap();
     let mut cx = Context::from_waker(Waker::noop());
@@ -319,14 +317,14 @@ fn d2_a_deadline_ends_what_hangs() {
     assert_eq!(results.fates()[2], Fate::Skipped(Cause::Deadline));
     assert_eq!(results.take(first).unwrap().0, Ok(1));
     assert_eq!(results.take(read).unwrap().1.capacity(), 8);
-    quiet(&ring);
+    settle(&ring);
     drop(far);
 
     let (mut batch, _, _) = chain(3, None);
     batch.deadline(LONG);
     assert!(run(&ring, batch).is_success());
     // The clock that was not needed is cancelled, not waited for.
-    quiet(&ring);
+    settle(&ring);
 }
 
 #[test]
@@ -546,6 +544,6 @@ proptest! {
             }
             expected.push(fate.is_success());
         }
-        quiet(&ring);
+        settle(&ring);
     }
 }

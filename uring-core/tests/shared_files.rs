@@ -1,6 +1,9 @@
 //! Files that several rings know: one slot everywhere, and never a slot for a file that is closed.
 #![cfg(not(any(loom, shuttle)))]
 
+mod counted;
+
+use counted::Counted;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd};
@@ -12,12 +15,13 @@ use uring_core::{Core, ErrorKind, LocalRing, Options};
 
 const LONG: Duration = Duration::from_secs(10);
 
-fn ring() -> Option<LocalRing> {
+/// A ring whose end is checked.
+fn ring() -> Option<Counted> {
     if let Some(errno) = uring_core::probe().refused {
         eprintln!("skipped: io_uring is refused here (error {errno})");
         return None;
     }
-    Some(LocalRing::with(&Options::new().registered_files(4)).unwrap())
+    Some(Counted::with(&Options::new().registered_files(4)))
 }
 
 fn open() -> std::os::fd::OwnedFd {
@@ -29,6 +33,8 @@ fn e2_two_rings_know_a_file_under_one_slot() {
     let (Some(one), Some(other)) = (ring(), ring()) else {
         return;
     };
+    one.keeps_files(1);
+    other.keeps_files(1);
     let files = Files::new(4);
     let file = files.adopt(open()).unwrap();
     let (a, b) = (
@@ -43,6 +49,8 @@ fn e2_a_ring_that_would_need_another_slot_is_refused_and_keeps_none() {
     let (Some(one), Some(other)) = (ring(), ring()) else {
         return;
     };
+    one.keeps_files(1);
+    other.keeps_files(1);
     let files = Files::new(4);
     let (first, second) = (files.adopt(open()).unwrap(), files.adopt(open()).unwrap());
     one.register_shared(&files, first).unwrap();
@@ -55,6 +63,7 @@ fn e2_a_ring_that_would_need_another_slot_is_refused_and_keeps_none() {
 #[test]
 fn e2_a_number_closed_and_reused_never_reaches_the_old_slot() {
     let Some(ring) = ring() else { return };
+    ring.keeps_files(2);
     let files = Files::new(4);
     let file = files.adopt(open()).unwrap();
     let number = files.get(file).unwrap().as_fd().as_raw_fd();
@@ -112,6 +121,9 @@ fn e16_file_is_registered_with_every_ring_or_with_none() {
     let (Some(one), Some(two), Some(full)) = (ring(), ring(), ring()) else {
         return;
     };
+    one.keeps_files(1);
+    two.keeps_files(1);
+    full.keeps_files(1);
     let files = Files::new(8);
     let file = files.adopt(file_with("shared")).unwrap();
     let taken: Vec<_> = (0..4).map(|_| full.reserve_slot().unwrap()).collect();
@@ -148,10 +160,12 @@ fn e16_refusal_of_the_kernel_itself_is_rolled_back() {
     let (Some(one), Some(closed)) = (ring(), ring()) else {
         return;
     };
+    one.keeps_files(1);
+    closed.keeps_files(1);
     let files = Files::new(8);
     let (near, far) = UnixStream::pair().unwrap();
     let file = files.adopt(near.into()).unwrap();
-    let none = LocalRing::with(&Options::new().registered_files(0)).unwrap();
+    let none = Counted::with(&Options::new().registered_files(0));
     let refused = files.register_on(&[&one, &none], file).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::WouldBlock, "{refused}");
     assert_eq!((one.files_held(), files.slot(file)), (0, None));
@@ -182,6 +196,8 @@ fn e16_operation_in_flight_during_an_update_ends_on_the_old_file() {
     let (Some(one), Some(two)) = (ring(), ring()) else {
         return;
     };
+    one.keeps_files(1);
+    two.keeps_files(1);
     let files = Files::new(8);
     let (near, mut far) = UnixStream::pair().unwrap();
     let (old, new) = (
@@ -228,6 +244,7 @@ fn e16_operation_in_flight_during_an_update_ends_on_the_old_file() {
 #[test]
 fn e2_file_updated_in_its_slot_is_the_new_one_and_an_unregistered_one_is_not_updated() {
     let Some(ring) = ring() else { return };
+    ring.keeps_files(2);
     let (one, two) = (File::from(file_with("one")), File::from(file_with("two")));
     let fixed = ring.register_file(&one).unwrap();
     assert_eq!(read_by(&ring, fixed).unwrap(), b"one");
@@ -254,6 +271,9 @@ fn e16_closing_reaches_every_ring_that_knows_the_file() {
     let (Some(one), Some(two), Some(stranger)) = (ring(), ring(), ring()) else {
         return;
     };
+    one.keeps_files(1);
+    two.keeps_files(1);
+    stranger.keeps_files(1);
     let files = Files::new(8);
     let (near, far) = UnixStream::pair().unwrap();
     let file = files.adopt(near.into()).unwrap();
@@ -279,6 +299,8 @@ fn e2_update_of_all_fills_no_slot_that_a_ring_has_given_up() {
     let (Some(one), Some(two)) = (ring(), ring()) else {
         return;
     };
+    one.keeps_files(1);
+    two.keeps_files(1);
     let files = Files::new(8);
     let (old, new) = (
         files.adopt(file_with("old")).unwrap(),

@@ -193,6 +193,11 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        let out = self.lock().pieces;
+        debug_assert!(
+            out == 0 || std::thread::panicking(),
+            "G2: {out} pieces never came back"
+        );
         let kept = (self.entries.take(), self.memory.take());
         self.registry.leave(Leaving::Group(self.id, Box::new(kept)));
     }
@@ -360,6 +365,12 @@ impl Core {
     /// As [`provide_buffers`](Core::provide_buffers), with [`ErrorKind::Unsupported`] before Linux 6.12.
     pub fn provide_buffers_in_pieces(&self, count: u16, buf_bytes: u32) -> Result<BufGroup, SetupError> {
         self.provide(count, buf_bytes, BUF_RING_INCREMENTAL)
+    }
+
+    /// Counts the groups that somebody holds: by a handle, by a lease, or by an operation that is not over.
+    pub fn groups_held(&self) -> usize {
+        self.state.borrow_mut().take_back();
+        self.state.borrow().registry.groups_held() as usize
     }
 
     fn provide(&self, count: u16, buf_bytes: u32, flags: u16) -> Result<BufGroup, SetupError> {

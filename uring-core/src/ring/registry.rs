@@ -246,6 +246,12 @@ impl Registry {
         self.lock().groups.free.push(u32::from(group));
     }
 
+    /// Counts the groups of provided buffers that are held by somebody, or leaving.
+    pub(crate) fn groups_held(&self) -> u32 {
+        let state = self.lock();
+        state.groups.fresh - state.groups.free.len() as u32
+    }
+
     /// Leaves something that the ring has to take back from the kernel.
     pub(crate) fn leave(&self, what: Leaving) {
         let mut state = self.lock();

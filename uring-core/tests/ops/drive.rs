@@ -1,5 +1,6 @@
 //! Rings to test with, and what a test asks of them.
 
+pub(crate) use crate::counted::{Counted, settle};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -10,19 +11,18 @@ use uring_core::{LocalRing, Operation, Options};
 
 pub(crate) const LONG: Duration = Duration::from_secs(10);
 
-pub(crate) fn ring(depth: u32) -> LocalRing {
-    LocalRing::with(&Options::new().depth(depth)).unwrap()
+/// A ring whose end is checked.
+pub(crate) fn ring(depth: u32) -> Counted {
+    clean(&Options::new().depth(depth))
+}
+
+/// A ring that the test drops with something on it, or before something made on it: nothing is counted.
+pub(crate) fn uncounted(options: &Options) -> LocalRing {
+    LocalRing::with(options).unwrap()
 }
 
 pub(crate) fn done<O: Operation>(ring: &LocalRing, op: O) -> O::Output {
     ring.block_on(ring.run(op)).unwrap()
-}
-
-pub(crate) fn settle(ring: &LocalRing) {
-    while ring.held() > 0 {
-        assert_eq!(ring.ready(), 0, "tokens that the test never took");
-        ring.wait(1, LONG).unwrap();
-    }
 }
 
 /// Whether the other end of a connection is closed: nobody holds its descriptor.
@@ -38,33 +38,9 @@ pub(crate) fn empty(listener: &TcpListener) {
     listener.set_nonblocking(false).unwrap();
 }
 
-/// A ring that, when the test is over, has nothing in flight and nothing registered: what was declared after it is gone by
-/// then.
-pub(crate) struct Clean(LocalRing);
-
-impl std::ops::Deref for Clean {
-    type Target = LocalRing;
-    fn deref(&self) -> &LocalRing {
-        &self.0
-    }
-}
-
-impl Drop for Clean {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        settle(&self.0);
-        self.0.poll().unwrap();
-        assert_eq!(self.0.files_held(), 0, "slots for files");
-        assert_eq!(self.0.slabs_held(), 0, "registered slabs");
-        assert_eq!(self.0.stats().counts().stale, 0);
-    }
-}
-
 /// A ring whose end is checked.
-pub(crate) fn clean(options: &Options) -> Clean {
-    Clean(LocalRing::with(options).unwrap())
+pub(crate) fn clean(options: &Options) -> Counted {
+    Counted::with(options)
 }
 
 /// A temporary file that can be read and written.

@@ -71,7 +71,7 @@ fn d7_group_that_runs_out_is_back_pressure_and_recovers() {
 
 #[test]
 fn d7_lease_outlives_its_ring() {
-    let ring = ring(2);
+    let ring = uncounted(&Options::new());
     let group = ring.provide_buffers(2, 64).unwrap();
     let (a, mut b) = UnixStream::pair().unwrap();
     b.write_all(b"kept").unwrap();

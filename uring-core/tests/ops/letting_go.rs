@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use uring_core::Options;
 use uring_core::op::{Accept, Poll, Read};
 
 #[test]
@@ -126,7 +127,7 @@ fn d7_callback_that_abandons_its_own_multishot_is_safe() {
 /// tokio-uring#102: dropping a ring with an accept outstanding returns.
 #[test]
 fn d7_ring_drop_with_accepts_and_reads_outstanding_gives_everything_back() {
-    let ring = ring(32);
+    let ring = uncounted(&Options::new().depth(32));
     let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
     let near = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     for _ in 0..8 {

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
+use uring_core::Options;
 use uring_core::op::{Read, RecvLeased};
-use uring_core::{LocalRing, Options};
 
 /// io-uring#302, firewood#1522: completions that find the queue full are flushed, none is lost. The kernel may end the
 /// series there; what is left in the socket comes with the next.
@@ -71,7 +71,7 @@ fn e13_overflowed_completions_are_found_by_polling_alone() {
         .depth(2)
         .sq_entries(4)
         .highest_rung(uring_core::Rung::Plain);
-    let ring = LocalRing::with(&options).unwrap();
+    let ring = clean(&options);
     let (a, mut b) = UnixStream::pair().unwrap();
     let group = ring.provide_buffers(64, 1).unwrap();
     let seen = std::rc::Rc::new(std::cell::Cell::new((0, false)));

@@ -138,7 +138,7 @@ fn e2_file_passed_to_an_offer_that_nobody_takes_is_closed_and_the_slot_free() {
 #[test]
 fn e2_pass_of_what_is_no_registered_file_or_to_a_ring_that_is_gone_is_refused() {
     let here = clean(&Options::new());
-    let there = LocalRing::new().unwrap();
+    let there = uncounted(&Options::new());
     let offer = there.offer_slot().unwrap();
     let (error, _file) = PassFd::new(offer.clone(), scratch()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use uring_core::buffer::Slice;
 use uring_core::op::{Nop, Read, Write};
-use uring_core::{Core, ErrorKind, LocalRing, Options};
+use uring_core::{Core, ErrorKind, Options};
 
 fn slab() -> Slab {
     Slab::new(4, 4096, AlignedOptions::new()).unwrap()
@@ -122,7 +122,7 @@ fn e1_slab_of_another_ring_is_refused_and_a_lease_outlives_its_ring() {
         other.unregister_slab(registered).unwrap_err().kind(),
         ErrorKind::InvalidInput
     );
-    let gone = LocalRing::new().unwrap();
+    let gone = uncounted(&Options::new());
     let mut buf = gone.register_slab(slab()).unwrap().lease().unwrap();
     drop(gone);
     buf.fill(3);
@@ -187,7 +187,7 @@ fn e1_limit_on_locked_memory_is_named_and_plain_buffers_go_on() {
             assert_eq!(libc::setresuid(65534, 65534, 65534), 0);
         }
     }
-    let ring = LocalRing::new().unwrap();
+    let ring = clean(&Options::new());
     let large = || Slab::new(4, 64 << 10, AlignedOptions::new()).unwrap();
     let (registered, refused) = ring.register_slab_or_plain(large()).unwrap();
     let told = refused.expect("256 KiB do not fit 128").to_string();

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use uring_core::op::{Read, Timeout, Within};
-use uring_core::{Error, LocalRing, Options};
+use uring_core::{Error, Options};
 
 #[test]
 fn d7_timeout_owns_its_timespec_until_it_completes() {
@@ -35,7 +35,7 @@ fn d7_linked_timeout_cancels_its_operation_and_gives_the_buffer_back() {
 
 #[test]
 fn e13_ten_thousand_timeouts_on_a_64_entry_queue_all_fire() {
-    let ring = LocalRing::with(&Options::new().depth(16384).sq_entries(64)).unwrap();
+    let ring = clean(&Options::new().depth(16384).sq_entries(64));
     assert_eq!(ring.info().sq_entries, 64);
     let fired = std::rc::Rc::new(std::cell::Cell::new(0));
     for i in 0..10_000u64 {
@@ -52,7 +52,7 @@ fn e13_ten_thousand_timeouts_on_a_64_entry_queue_all_fire() {
 
 #[test]
 fn e13_ten_thousand_cancellations_find_room_on_a_64_entry_queue() {
-    let ring = LocalRing::with(&Options::new().depth(16384).sq_entries(64)).unwrap();
+    let ring = clean(&Options::new().depth(16384).sq_entries(64));
     let tokens: Vec<_> = (0..10_000)
         .map(|_| ring.submit(Timeout::after(Duration::from_secs(3600))).unwrap())
         .collect();

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 use uring_core::op::{Send, SendMsg};
-use uring_core::{ErrorKind, LocalRing, Options};
+use uring_core::{ErrorKind, Options};
 
 #[test]
 fn d7_zero_copy_send_gives_its_buffer_back_with_the_notification_and_not_before() {
@@ -68,7 +68,7 @@ fn d7_what_a_dropped_ring_cannot_get_back_is_freed_by_the_reaper_and_not_before(
         }
     }
     let options = Options::new().depth(32).drain_limit(Duration::from_millis(50));
-    let ring = LocalRing::with(&options).unwrap();
+    let ring = uncounted(&options);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     let (far, _) = listener.accept().unwrap();
@@ -99,7 +99,7 @@ fn d7_what_a_dropped_ring_cannot_get_back_is_freed_by_the_reaper_and_not_before(
 fn d7_unfinished_zero_copy_send_lets_go_of_its_socket() {
     let _alone = ABANDONING.lock().unwrap_or_else(|e| e.into_inner());
     let options = Options::new().depth(32).drain_limit(Duration::from_millis(50));
-    let ring = LocalRing::with(&options).unwrap();
+    let ring = uncounted(&options);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     let (far, _) = listener.accept().unwrap();
