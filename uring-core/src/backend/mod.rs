@@ -7,7 +7,9 @@
 //!   number with it, all with its `user_data`;
 //! - **B3** memory named by an entry may be touched until that last completion, never after;
 //! - **B4** completions are never lost: what does not fit the queue waits, and an `enter` brings it in;
-//! - **B5** `enter` returns when enough completions are there, when the time is up, or when a signal came; never later.
+//! - **B5** `enter` returns when enough completions are there, when the time is up, or when a signal came; never later;
+//! - **B6** entries tied by [`SQE_IO_LINK`](crate::sys::abi::SQE_IO_LINK) run one after another, each only when the one
+//!   before it did all that it was asked to; else it is cancelled, with what follows it.
 
 use crate::sys::abi::{Cqe, Sqe};
 use crate::sys::clock;
@@ -50,12 +52,6 @@ pub(crate) trait Backend: Send {
     ///
     /// Returns how many entries were passed on. Time being up and a signal are no errors.
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<u32>;
-
-    /// Whether entries behind [`SQE_IO_LINK`](crate::sys::abi::SQE_IO_LINK) run as a chain; a limit of time behind its operation
-    /// is taken in any case.
-    fn links(&self) -> bool {
-        true
-    }
 
     /// Whether completions wait behind an `enter`: work to be run, or an overflowed queue.
     fn owes_enter(&self) -> bool;

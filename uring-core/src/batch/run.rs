@@ -67,8 +67,7 @@ impl Core {
     ///
     /// A chain is submitted whole, with nothing else between its entries and in one `io_uring_enter`; when the ring has no
     /// room for it, it waits until there is, or goes in parts when nothing of the batch is in flight. Where the kernel refuses
-    /// a chain for the sake of one entry, the others run alone. A carrier without chains (the simulated one) gets one
-    /// operation after the other.
+    /// a chain for the sake of one entry, the others run alone.
     ///
     /// # Errors
     /// The batch comes back when it is empty, has a cycle, or uses what another ring knows.

@@ -7,12 +7,9 @@ use super::table::{CLOSURE_BYTES, OP_BYTES, OpId, Style, Table};
 use crate::error::Error;
 
 impl Core {
-    /// The longest chain that the ring takes at once when nothing else is in it; 1 where its carrier runs no chains.
+    /// The longest chain that the ring takes at once when nothing else is in it.
     pub(crate) fn chain_max(&self) -> usize {
         let inner = self.state.borrow();
-        if !inner.backend().links() {
-            return 1;
-        }
         let queue = inner.backend().info().sq_entries.saturating_sub(inner.reserve);
         queue.min(inner.credits).min(inner.table.capacity()).max(1) as usize
     }

@@ -24,7 +24,8 @@ impl Kernel {
                     } else {
                         r.sqe.user_data == sqe.addr
                     };
-                    fits && r.order != own && r.sqe.opcode != code::ASYNC_CANCEL
+                    let begun = r.phase != Phase::Linked;
+                    fits && begun && r.order != own && r.sqe.opcode != code::ASYNC_CANCEL
                 })
             })
             .take(if all { usize::MAX } else { 1 })

@@ -12,7 +12,9 @@
 //! - **K1** each entry taken gets exactly one completion without `CQE_MORE` (a doubled one is a fault, and counted);
 //! - **K2** memory of an entry is touched until that completion is *looked at*, never after (late data: [`Queue::pop`]);
 //! - **K3** what finds the queue full waits, in order, and only [`Queue::flush`] brings it in;
-//! - **K4** the order of events is fixed by seed and calls: by time, then by age.
+//! - **K4** the order of events is fixed by seed and calls: by time, then by age;
+//! - **K5** what is linked behind another is `Linked`, found by no cancellation, until that one is over: it starts then (at
+//!   `Scheduled`) if that one did all that it was asked to, and ends with `ECANCELED` if not, with what is behind it.
 
 use super::fault::Fault;
 use super::group::{Group, Provided};
@@ -26,6 +28,9 @@ use std::collections::BinaryHeap;
 use std::os::fd::{OwnedFd, RawFd};
 use sync_base::sync::Arc;
 
+/// Numbers of operations end here.
+pub(super) const OPERATIONS: u8 = 64;
+
 /// What ends a request.
 pub(super) struct Ending {
     pub(super) result: i32,
@@ -38,6 +43,8 @@ pub(super) struct Kernel {
     vacant: Vec<u32>,
     in_flight: usize,
     next_order: u64,
+    /// The ring is gone: nothing starts any more.
+    ending: bool,
     /// Time, age, index: attempts and the ends of bounds. Stale ones are passed over.
     pub(super) due: BinaryHeap<Reverse<(u64, u64, u32)>>,
     blocked: Vec<u32>,
@@ -62,6 +69,7 @@ impl Kernel {
             vacant: Vec::new(),
             in_flight: 0,
             next_order: 0,
+            ending: false,
             due: BinaryHeap::new(),
             blocked: Vec::new(),
             echoes: BinaryHeap::new(),
@@ -117,51 +125,106 @@ impl Kernel {
 
     // --- taking entries -------------------------------------------------------------------------------------------
 
-    /// Takes an entry, with the timeout linked behind it if there is one.
-    pub(super) fn take(&mut self, sqe: &Sqe, bound: Option<&Sqe>, world: &mut World) {
-        world.report.submitted += 1 + u64::from(bound.is_some());
-        let sqe = &self.with_slot(sqe);
+    /// Takes a chain of entries, each with the timeout linked behind it if there is one. The first starts now; where one of
+    /// several is no operation at all, none starts.
+    pub(super) fn take(&mut self, chain: &[Sqe], world: &mut World) {
+        world.report.submitted += chain.len() as u64;
+        let refused = chain.len() > 1 && chain.iter().any(|sqe| sqe.opcode >= OPERATIONS);
+        let (mut head, mut last, mut at) = (None, None, 0);
+        while let Some(sqe) = chain.get(at) {
+            let bound = chain.get(at + 1).filter(|next| next.opcode == code::LINK_TIMEOUT);
+            at += 1 + usize::from(bound.is_some());
+            let index = self.enlist(sqe, bound);
+            match last.replace(index) {
+                None => head = Some(index),
+                Some(before) => self.request(before).next = Some(index),
+            }
+        }
+        let Some(head) = head else { return };
+        if refused {
+            self.refuse(head, world);
+        } else {
+            self.start(head, true, world);
+        }
+    }
+
+    fn request(&mut self, index: u32) -> &mut Request {
+        self.requests[index as usize]
+            .as_mut()
+            .expect("found by the caller")
+    }
+
+    /// Writes a request down that has not started.
+    fn enlist(&mut self, sqe: &Sqe, bound: Option<&Sqe>) -> u32 {
+        let mut request = Request::new(*sqe, self.next_order);
+        self.next_order += 1;
+        request.bound = bound.map(|bound| (timespec_ns(bound), bound.user_data));
+        self.in_flight += 1;
+        match self.vacant.pop() {
+            Some(index) => {
+                self.requests[index as usize] = Some(request);
+                index
+            }
+            None => {
+                self.requests.push(Some(request));
+                (self.requests.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Starts a request: at once, or, where it was linked behind another, at the next look.
+    fn start(&mut self, index: u32, at_once: bool, world: &mut World) {
+        let sqe = self.request(index).sqe;
+        let sqe = self.with_slot(&sqe);
         let file = if sqe.flags & SQE_FIXED_FILE != 0 {
             self.files.get(sqe.fd as usize).cloned().flatten()
         } else {
             None
         };
-        let order = self.next_order;
-        self.next_order += 1;
-        let mut request = Request::new(*sqe, order, file);
+        let request = self.request(index);
+        request.sqe = sqe;
+        request.file = file;
         if request.is_incoming() && world.deals(Fault::EarlyWrite) {
             request.scribble(world.random.next() as u8);
         }
-        let stuckable = request.is_transfer() || has_effect(sqe);
+        let stuckable = request.is_transfer() || has_effect(&sqe);
         let delay = if sqe.opcode == code::TIMEOUT {
-            timespec_ns(sqe)
+            timespec_ns(&sqe)
         } else {
             world.delay_ns()
         };
         request.due = world.now_ns.saturating_add(delay);
-        if stuckable && world.deals(Fault::Stuck) {
-            request.phase = Phase::Stuck;
-        }
-        let index = match self.vacant.pop() {
-            Some(index) => index,
-            None => {
-                self.requests.push(None);
-                (self.requests.len() - 1) as u32
-            }
+        request.phase = if stuckable && world.deals(Fault::Stuck) {
+            Phase::Stuck
+        } else {
+            Phase::Scheduled
         };
-        if let Some(bound) = bound {
-            let end = world.now_ns.saturating_add(timespec_ns(bound));
-            request.bound = Some((end, bound.user_data));
+        if let Some((end, _)) = &mut request.bound {
+            *end = world.now_ns.saturating_add(*end);
+        }
+        let (due, order, bound, phase) = (request.due, request.order, request.bound, request.phase);
+        if let Some((end, _)) = bound {
             self.due.push(Reverse((end, order, index)));
         }
-        let scheduled = request.phase == Phase::Scheduled;
-        let due = request.due;
-        self.requests[index as usize] = Some(request);
-        self.in_flight += 1;
-        if scheduled && delay == 0 {
+        if phase == Phase::Stuck {
+            return;
+        }
+        if delay == 0 && at_once {
             self.attempt(index, world);
-        } else if scheduled {
+        } else {
             self.due.push(Reverse((due, order, index)));
+        }
+    }
+
+    /// Ends a chain that holds what is no operation: that for its own sake, the others for the sake of it.
+    fn refuse(&mut self, head: u32, world: &mut World) {
+        let mut next = Some(head);
+        while let Some(index) = next {
+            let errno = match self.request(index).sqe.opcode {
+                OPERATIONS.. => libc::EINVAL,
+                _ => libc::ECANCELED,
+            };
+            next = self.finish(index, failed(errno), world);
         }
     }
 
@@ -442,8 +505,22 @@ impl Kernel {
         self.blocked.push(index);
     }
 
-    /// Ends a request (K1).
+    /// Ends a request (K1); what is linked behind it starts, or ends with it (K5).
     pub(super) fn over(&mut self, index: u32, ending: Ending, world: &mut World) {
+        let broken = self.ending || self.request(index).is_failed_by(ending.result);
+        let mut next = self.finish(index, ending, world);
+        match next {
+            Some(next) if !broken => self.start(next, false, world),
+            _ => {
+                while let Some(index) = next {
+                    next = self.finish(index, failed(libc::ECANCELED), world);
+                }
+            }
+        }
+    }
+
+    /// Completes a request; gives what is linked behind it.
+    fn finish(&mut self, index: u32, ending: Ending, world: &mut World) -> Option<u32> {
         let mut request = self.requests[index as usize].take().expect("found by the caller");
         self.vacant.push(index);
         self.in_flight -= 1;
@@ -483,16 +560,22 @@ impl Kernel {
             };
             self.queue.post(cqe, None, world);
         }
+        request.next
     }
 
     // --- the end --------------------------------------------------------------------------------------------------
 
     /// Ends every request of a ring that is gone: the last writes, the last descriptors, then the tombstone.
     pub(super) fn end(&mut self, world: &mut World) {
+        self.ending = true;
         for index in 0..self.requests.len() as u32 {
             let Some(request) = self.requests[index as usize].as_mut() else {
                 continue;
             };
+            if request.phase == Phase::Linked {
+                // Ends with what it is linked behind.
+                continue;
+            }
             world.report.violations += u64::from(!request.is_intact());
             request.scribble(world.random.next() as u8);
             let tried = request.is_incoming() || has_effect(&request.sqe);

@@ -6,8 +6,8 @@
 //! soon as nothing is due before.
 //!
 //! It carries what [`op`](crate::op) has for reading, writing, sockets, opening, closing, syncing, polling and time; the rest
-//! (paths, direct descriptors, messages between rings, ...) fails as not supported. It runs no chains: a
-//! [`batch`](crate::batch) submits one operation after the other here, with the same results.
+//! (direct descriptors, messages between rings, ...) fails as not supported. Chains of a [`batch`](crate::batch) run, break and
+//! are cancelled as in a kernel.
 //!
 //! Used by one thread at a time, a simulation is repeatable: the same seed and the same calls give the same
 //! completions, of which [`Report::digest`] is the proof. What other threads or processes do to the descriptors is not
@@ -25,7 +25,7 @@ mod world;
 pub use fault::{Fault, Faults, Report};
 
 use super::{Backend, LOT, Posthumous};
-use crate::sys::abi::{Cqe, SQE_IO_LINK, Sqe, code};
+use crate::sys::abi::{Cqe, SQE_IO_LINK, Sqe};
 use crate::sys::ladder::{FEAT_EXT_ARG, FEAT_NODROP, RingInfo, Wish};
 use group::Group;
 use kernel::Kernel;
@@ -137,11 +137,13 @@ const BUFFER_SLOTS: u16 = 64;
 
 /// The carrier: one ring's end of a simulation.
 ///
-/// S1: `sq` holds whole chains: a timeout linked to an entry lies right behind it, and both are taken or neither.
+/// S1: `sq` holds whole chains, which are taken whole or not at all; a timeout linked to an entry lies right behind it.
 pub(crate) struct Sim {
     world: Arc<Mutex<World>>,
     kernel: Kernel,
     sq: VecDeque<Sqe>,
+    /// The chain that is being taken; empty between calls.
+    chain: Vec<Sqe>,
     info: RingInfo,
     file_slots: u32,
     bell: OnceCell<Bell>,
@@ -172,6 +174,7 @@ impl Sim {
             world: Arc::clone(&simulation.world),
             kernel: Kernel::new(wish.cq_entries, files),
             sq: VecDeque::with_capacity(wish.sq_entries as usize),
+            chain: Vec::new(),
             info,
             file_slots: files,
             bell: OnceCell::new(),
@@ -204,21 +207,24 @@ impl Sim {
 }
 
 /// Takes up to `most` queued entries, chains whole (S1); returns how many.
-fn consume(sq: &mut VecDeque<Sqe>, most: usize, kernel: &mut Kernel, world: &mut World) -> u32 {
+fn consume(
+    sq: &mut VecDeque<Sqe>,
+    chain: &mut Vec<Sqe>,
+    most: usize,
+    kernel: &mut Kernel,
+    world: &mut World,
+) -> u32 {
     let mut taken = 0;
-    while taken < most
-        && let Some(sqe) = sq.pop_front()
-    {
-        taken += 1;
-        // Chains are not simulated (`links`): what stands behind a link is the limit of its operation, or none of its business.
-        let limit = |next: &Sqe| sqe.flags & SQE_IO_LINK != 0 && next.opcode == code::LINK_TIMEOUT;
-        let bound = if sq.front().is_some_and(limit) {
-            sq.pop_front()
-        } else {
-            None
-        };
-        taken += usize::from(bound.is_some());
-        kernel.take(&sqe, bound.as_ref(), world);
+    while taken < most && !sq.is_empty() {
+        chain.clear();
+        while let Some(sqe) = sq.pop_front() {
+            chain.push(sqe);
+            if sqe.flags & SQE_IO_LINK == 0 {
+                break;
+            }
+        }
+        taken += chain.len();
+        kernel.take(chain, world);
     }
     taken as u32
 }
@@ -266,10 +272,6 @@ fn outsiders_came(kernel: &Kernel, patience: &mut Duration) -> bool {
 }
 
 impl Backend for Sim {
-    fn links(&self) -> bool {
-        false
-    }
-
     fn info(&self) -> &RingInfo {
         &self.info
     }
@@ -301,7 +303,11 @@ impl Backend for Sim {
 
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<u32> {
         let Self {
-            world, kernel, sq, ..
+            world,
+            kernel,
+            sq,
+            chain,
+            ..
         } = self;
         let mut guard = world.lock().unwrap_or_else(|e| e.into_inner());
         let world = &mut *guard;
@@ -322,7 +328,7 @@ impl Backend for Sim {
         } else {
             queued
         };
-        let taken = consume(sq, most, kernel, world);
+        let taken = consume(sq, chain, most, kernel, world);
         if !sq.is_empty() {
             world.count(Fault::PartialSubmit);
         }

@@ -126,7 +126,7 @@ pub(super) unsafe fn attempt(fd: RawFd, sqe: &Sqe, addr: u64, len: u32, begun: &
         },
         code::NOP => Attempt::Done(0),
         // Operations that Linux has and the simulation has not; numbers that nobody has are invalid, as in the kernel.
-        opcode if opcode < 64 => Attempt::Done(-libc::EOPNOTSUPP),
+        opcode if opcode < super::kernel::OPERATIONS => Attempt::Done(-libc::EOPNOTSUPP),
         _ => Attempt::Done(-libc::EINVAL),
     }
 }

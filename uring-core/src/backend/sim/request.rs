@@ -13,6 +13,8 @@ const SEALED: usize = 64;
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Starts when what it is linked behind is over.
+    Linked,
     /// Will be attempted at its time.
     Scheduled,
     /// Waits for its descriptor to become ready.
@@ -41,7 +43,9 @@ pub(super) struct Request {
     pub(super) phase: Phase,
     /// A registered file, held open as the kernel holds it.
     pub(super) file: Option<Arc<OwnedFd>>,
-    /// When a linked timeout cancels it, and whose completion tells so.
+    /// What is linked behind it.
+    pub(super) next: Option<u32>,
+    /// When a linked timeout cancels it (once it has started; in how long before), and whose completion tells so.
     pub(super) bound: Option<(u64, u64)>,
     /// It was interrupted where it ran, and ends with this at its next attempt.
     pub(super) doomed: Option<i32>,
@@ -57,13 +61,14 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(sqe: Sqe, order: u64, file: Option<Arc<OwnedFd>>) -> Self {
+    pub(super) fn new(sqe: Sqe, order: u64) -> Self {
         let mut this = Self {
             sqe,
             order,
             due: 0,
-            phase: Phase::Scheduled,
-            file,
+            phase: Phase::Linked,
+            file: None,
+            next: None,
             bound: None,
             doomed: None,
             hurried: false,
@@ -122,6 +127,17 @@ impl Request {
     /// Waits for bytes to come, not for room.
     pub(super) fn waits_for_input(&self) -> bool {
         !self.is_outgoing() && self.sqe.opcode != code::CONNECT
+    }
+
+    /// Whether such a result breaks the chain behind it.
+    pub(super) fn is_failed_by(&self, result: i32) -> bool {
+        let whole = libc::MSG_WAITALL as u32;
+        let wanted = match self.sqe.opcode {
+            code::READ | code::READ_FIXED | code::WRITE | code::WRITE_FIXED => self.sqe.len,
+            code::SEND | code::RECV if self.sqe.op_flags & whole != 0 => self.sqe.len,
+            _ => 0,
+        };
+        u32::try_from(result).map_or(true, |moved| moved < wanted)
     }
 
     fn front(&self) -> usize {
