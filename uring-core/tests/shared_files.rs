@@ -3,7 +3,7 @@
 
 mod counted;
 
-use counted::Counted;
+use counted::CountedRing;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,12 +16,12 @@ use uring_core::{Core, ErrorKind, LocalRing, Options};
 const LONG: Duration = Duration::from_secs(10);
 
 /// A ring whose end is checked.
-fn ring() -> Option<Counted> {
+fn ring() -> Option<CountedRing> {
     if let Some(errno) = uring_core::probe().refused {
         eprintln!("skipped: io_uring is refused here (error {errno})");
         return None;
     }
-    Some(Counted::with(&Options::new().registered_files(4)))
+    Some(CountedRing::with(&Options::new().registered_files(4)))
 }
 
 fn open() -> std::os::fd::OwnedFd {
@@ -165,7 +165,7 @@ fn e16_refusal_of_the_kernel_itself_is_rolled_back() {
     let files = Files::new(8);
     let (near, far) = UnixStream::pair().unwrap();
     let file = files.adopt(near.into()).unwrap();
-    let none = Counted::with(&Options::new().registered_files(0));
+    let none = CountedRing::with(&Options::new().registered_files(0));
     let refused = files.register_on(&[&one, &none], file).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::WouldBlock, "{refused}");
     assert_eq!((one.files_held(), files.slot(file)), (0, None));

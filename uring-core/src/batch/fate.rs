@@ -61,11 +61,21 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn of(entry: &Sqe) -> Self {
-        let whole_or_short = |op_flags| op_flags & libc::MSG_WAITALL as u32 != 0;
+    /// # Safety
+    /// A list of buffers that the entry names lies where it says.
+    pub(super) unsafe fn of(entry: &Sqe) -> Self {
+        let whole_or_short = entry.op_flags & libc::MSG_WAITALL as u32 != 0;
         let wanted = match entry.opcode {
-            code::READ | code::WRITE | code::READ_FIXED | code::WRITE_FIXED => Some(entry.len),
-            code::SEND | code::RECV if whole_or_short(entry.op_flags) => Some(entry.len),
+            code::READ | code::WRITE | code::READ_FIXED | code::WRITE_FIXED | code::SPLICE | code::TEE => {
+                Some(entry.len)
+            }
+            code::READV | code::WRITEV => {
+                let list = entry.addr as *const libc::iovec;
+                // SAFETY: the caller's promise.
+                let bytes = (0..entry.len as usize).map(|at| unsafe { (*list.add(at)).iov_len });
+                Some(u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX))
+            }
+            code::SEND | code::SEND_ZC | code::RECV if whole_or_short => Some(entry.len),
             _ => None,
         };
         Self {

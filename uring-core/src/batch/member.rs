@@ -52,20 +52,29 @@ impl Member {
         let mut op = Box::new(op);
         let entry = op.entry();
         let linked = if O::ENTRIES > 1 { op.linked() } else { None };
+        // SAFETY: what the entry names is the operation's, which is here.
+        let measure = unsafe { Measure::of(&entry) };
         Self {
             op,
             entry,
             linked,
-            measure: Measure::of(&entry),
+            measure,
         }
     }
 
     /// Whether the kernel may run it as a link of a chain and mean by success what we mean.
     ///
     /// Not with a limit of its own, which is a link itself; not a wait for time, which the kernel calls a failure; not a
-    /// zero-copy send, of which two completions come.
+    /// zero-copy send, of which two completions come; not a receive in whole, which the kernel calls a failure for a
+    /// datagram that was cut, however many bytes came.
     pub(super) fn may_link(&self) -> bool {
-        self.linked.is_none() && !matches!(self.entry.opcode, code::TIMEOUT | code::SEND_ZC)
+        let receives = matches!(self.entry.opcode, code::RECV | code::RECVMSG);
+        let whole = self.entry.op_flags & libc::MSG_WAITALL as u32 != 0;
+        let apart = matches!(
+            self.entry.opcode,
+            code::TIMEOUT | code::SEND_ZC | code::SENDMSG_ZC
+        );
+        self.linked.is_none() && !apart && !(receives && whole)
     }
 
     /// Submission entries that it takes.

@@ -94,6 +94,7 @@ semantics! {
     #[test]
     fn e2_registered_file_outlives_its_descriptor_and_ends_with_its_slot(kit: &Kit) {
         let ring = kit.ring(4);
+        ring.keeps_files(1);
         let content = pattern(512);
         let file = kit.file(&ring, &content);
         let fixed = ring.register_file(&file).unwrap();

@@ -86,7 +86,7 @@ semantics! {
 
     #[test]
     fn d7_forked_child_finds_the_ring_inert_and_the_parent_goes_on(kit: &Kit) {
-        let ring = kit.ring(4);
+        let ring = kit.uncounted(4);
         let (near, mut far) = kit.stream(&ring);
         let file = kit.file(&ring, b"the parent's");
         let token = ring.submit(Read::new(near, vec![0; 8])).unwrap();

@@ -1,5 +1,6 @@
 //! What a test needs of a carrier: rings, and files and streams that operations on it can reach.
 
+use crate::counted::CountedRing;
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read as _, Write as _};
@@ -90,8 +91,13 @@ impl Kit {
         options
     }
 
-    /// A ring for this thread.
-    pub(crate) fn ring(&self, depth: u32) -> LocalRing {
+    /// A ring for this thread, whose end is checked.
+    pub(crate) fn ring(&self, depth: u32) -> CountedRing {
+        CountedRing::with(&self.options(depth))
+    }
+
+    /// A ring that the test drops with something on it: nothing is counted.
+    pub(crate) fn uncounted(&self, depth: u32) -> LocalRing {
         LocalRing::with(&self.options(depth)).unwrap()
     }
 
@@ -168,6 +174,16 @@ impl Peer {
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         match self {
             Self::Real(stream) => stream.write_all(bytes).unwrap(),
+        }
+    }
+
+    /// Whether nobody holds the other end any more.
+    pub(crate) fn is_hung_up(&mut self) -> bool {
+        match self {
+            Self::Real(stream) => {
+                stream.set_read_timeout(Some(LONG)).unwrap();
+                matches!(stream.read(&mut [0; 1]), Ok(0))
+            }
         }
     }
 

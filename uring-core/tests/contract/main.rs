@@ -50,8 +50,11 @@ macro_rules! on {
     };
 }
 
+#[path = "../counted/mod.rs"]
+mod counted;
 mod kit;
 
+mod batch;
 mod blocking;
 mod cancel;
 mod capacity;

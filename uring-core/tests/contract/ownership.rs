@@ -29,7 +29,7 @@ contract! {
     #[test]
     fn d7_forgotten_future_is_given_back_when_the_ring_is_dropped(kit: &Kit) {
         let drops = Arc::new(AtomicUsize::new(0));
-        let ring = kit.ring(4);
+        let ring = kit.uncounted(4);
         let (near, _far) = kit.stream(&ring);
         let mut future = Box::pin(ring.run(Read::new(near, Counted::new(64, &drops))));
         let mut cx = Context::from_waker(Waker::noop());
@@ -43,7 +43,7 @@ contract! {
     #[test]
     fn d7_ring_dropped_with_reads_in_flight_frees_each_buffer_once(kit: &Kit) {
         let drops = Arc::new(AtomicUsize::new(0));
-        let ring = kit.ring(32);
+        let ring = kit.uncounted(32);
         let (near, _far) = kit.stream(&ring);
         for _ in 0..32 {
             let _ = ring.submit(Read::new(near.clone(), Counted::new(4096, &drops))).unwrap();

@@ -65,6 +65,8 @@ contract! {
         assert_eq!(ring.wait(1, Duration::from_millis(2)), Ok(0));
         let (token, error) = ring.finish(token, Duration::from_millis(2)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert!(token.is_some());
+        let token = token.expect("it goes on");
+        ring.cancel(&token).unwrap();
+        assert!(ring.finish(token, super::kit::LONG).unwrap().0.unwrap_err().is_cancelled());
     }
 }

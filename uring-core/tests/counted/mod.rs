@@ -1,6 +1,6 @@
 //! A ring that counts, when its test is over, what the test left behind: nothing, unless the test says otherwise.
 //!
-//! Declared before what is made on it, it goes last. Counted are operations in flight, completions that nobody took,
+//! Declared before what is made on it, it goes last. CountedRing are operations in flight, completions that nobody took,
 //! slots of files, slots of registered memory, groups of provided buffers, and completions that were nobody's. A lease
 //! keeps its slab or its group, so that none is out when these are zero.
 #![allow(dead_code, reason = "each test program uses what it needs")]
@@ -16,13 +16,13 @@ const ROUND: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(crate) struct CountedRing {
     ring: LocalRing,
     files_kept: Cell<usize>,
     patience: Cell<u32>,
 }
 
-impl Counted {
+impl CountedRing {
     /// Makes a ring whose end is checked.
     pub(crate) fn with(options: &Options) -> Self {
         Self {
@@ -64,14 +64,14 @@ impl Counted {
     }
 }
 
-impl Deref for Counted {
+impl Deref for CountedRing {
     type Target = LocalRing;
     fn deref(&self) -> &LocalRing {
         &self.ring
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedRing {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

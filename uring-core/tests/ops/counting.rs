@@ -14,7 +14,7 @@ use uring_core::sim::{Fault, Faults, Simulation};
 type Kept = Vec<Box<dyn Any>>;
 
 /// Runs a test that leaves something behind, and gives what is said of it.
-fn told(options: &Options, test: impl FnOnce(&Counted, &mut Kept)) -> String {
+fn told(options: &Options, test: impl FnOnce(&CountedRing, &mut Kept)) -> String {
     let mut kept = Kept::new();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,6 +1,6 @@
 //! Rings to test with, and what a test asks of them.
 
-pub(crate) use crate::counted::{Counted, settle};
+pub(crate) use crate::counted::{CountedRing, settle};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use uring_core::{LocalRing, Operation, Options};
 pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 /// A ring whose end is checked.
-pub(crate) fn ring(depth: u32) -> Counted {
+pub(crate) fn ring(depth: u32) -> CountedRing {
     clean(&Options::new().depth(depth))
 }
 
@@ -39,8 +39,8 @@ pub(crate) fn empty(listener: &TcpListener) {
 }
 
 /// A ring whose end is checked.
-pub(crate) fn clean(options: &Options) -> Counted {
-    Counted::with(options)
+pub(crate) fn clean(options: &Options) -> CountedRing {
+    CountedRing::with(options)
 }
 
 /// A temporary file that can be read and written.

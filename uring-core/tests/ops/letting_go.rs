@@ -4,32 +4,13 @@ use super::drive::*;
 use std::future::Future;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use uring_core::Options;
 use uring_core::op::{Accept, Poll, Read};
-
-#[test]
-fn d7_cancel_by_descriptor_reaches_all_on_it_and_nothing_else() {
-    let ring = ring(8);
-    let (a, _keep_a) = UnixStream::pair().unwrap();
-    let (b, mut wake_b) = UnixStream::pair().unwrap();
-    let a = Arc::new(a);
-    let on_a: Vec<_> = (0..3)
-        .map(|_| ring.submit(Read::new(Arc::clone(&a), vec![0; 8])).unwrap())
-        .collect();
-    let on_b = ring.submit(Read::new(b, vec![0; 8])).unwrap();
-    ring.flush().unwrap();
-    assert_eq!(ring.cancel_fd(a.as_fd()), Ok(3));
-    for token in on_a {
-        assert!(ring.finish(token, LONG).unwrap().0.unwrap_err().is_cancelled());
-    }
-    wake_b.write_all(b"!").unwrap();
-    assert_eq!(ring.finish(on_b, LONG).unwrap().0, Ok(1));
-}
 
 #[test]
 fn d7_poll_tells_readiness_once_and_again() {
