@@ -2,8 +2,10 @@
 //!
 //! The kernel finds what it has begun. An operation linked behind another has begun only when the other is over, and that may
 //! be a moment after the completion of the other was seen: a cancellation in between finds nothing (`ENOENT`), and without more
-//! the operation would then run as long as it likes. So what was not found is asked for again, at most [`TRIES`] times after each
-//! completion, since each may be the one that it waited for.
+//! the operation would then run as long as it likes. So what was not found is asked for again: [`TRIES`] times after each
+//! completion, since each may be the one that it waited for, and then, where a thread of the kernel that has completed the one has
+//! yet to come to the other, after pauses of growing length for as long as the operation is in flight. A pause is a timeout of the
+//! ring's own, so that whoever sleeps on the ring wakes for it.
 
 use super::core::{Core, Inner};
 use super::table::{CANCEL_ASKED, CANCEL_WANTED, FIXED, Hot, OpId, State};
@@ -14,15 +16,32 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// The slot number of cancellations; the slot that each is meant for stands where others have the generation.
 pub(crate) const CANCELLATION: u32 = u32::MAX - 1;
 
-/// How often, after a completion, the same cancellation is submitted. Two calls pass at most until the kernel has begun what
-/// was linked behind the completion: one that runs the work, and one whose submissions came before that work.
+/// What stands in place of the slot when a pause is over.
+const PAUSE: u32 = u32::MAX;
+
+/// How often, after a completion, the same cancellation is submitted without a pause. Two calls pass at most until work that the
+/// ring's own thread runs has begun what was linked: one that runs the work, and one whose submissions came before it.
 const TRIES: u8 = 3;
+
+/// `struct __kernel_timespec`.
+struct Timespec([i64; 2]);
+
+const fn millis(n: i64) -> Timespec {
+    Timespec([0, n * 1_000_000])
+}
+
+/// How long the ring pauses before it asks once more: the last of these again and again.
+static PAUSES: [Timespec; 5] = [millis(1), millis(2), millis(8), millis(32), millis(128)];
 
 /// Cancellations that found nothing although their operation is in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Early {
     slots: Vec<u32>,
     tries: u8,
+    /// Pauses since something completed.
+    pauses: u8,
+    /// A pause is in flight.
+    pausing: bool,
 }
 
 impl Early {
@@ -30,6 +49,13 @@ impl Early {
     #[inline(always)]
     pub(crate) fn may_have_begun(&mut self) {
         self.tries = TRIES;
+        self.pauses = 0;
+    }
+
+    /// Something is to be asked for again: the end of a pause must not have to wait for other completions.
+    #[inline(always)]
+    pub(crate) fn is_pausing(&self) -> bool {
+        self.pausing
     }
 }
 
@@ -122,25 +148,60 @@ impl Inner {
         }
     }
 
-    /// A cancellation found nothing: of something linked that has not begun, or over already.
-    pub(crate) fn cancel_found_nothing(&mut self, slot: u32) {
-        if slot < self.table.capacity() && !self.early.slots.contains(&slot) {
+    /// A cancellation is over, or a pause.
+    pub(crate) fn cancel_ended(&mut self, slot: u32, result: i32) {
+        if slot == PAUSE {
+            self.early.pausing = false;
+            self.early.tries = self.early.tries.max(1);
+            return;
+        }
+        // It found nothing: something linked that has not begun, or over already.
+        if result == -libc::ENOENT && slot < self.table.capacity() && !self.early.slots.contains(&slot) {
             self.early.slots.push(slot);
         }
     }
 
     /// Asks again for the cancellations that came too early.
     pub(crate) fn ask_again(&mut self) {
-        if self.early.slots.is_empty() || self.early.tries == 0 {
+        if self.early.slots.is_empty() {
+            return;
+        }
+        // Another operation may have the slot by now; if it was to be cancelled too, once more does no harm.
+        let table = &mut self.table;
+        self.early.slots.retain(|&slot| {
+            let hot = table.hot(slot);
+            hot.state == State::InFlight && hot.flags & CANCEL_ASKED != 0
+        });
+        if self.early.tries == 0 {
+            self.pause();
             return;
         }
         self.early.tries -= 1;
         for slot in std::mem::take(&mut self.early.slots) {
-            let hot = self.table.hot(slot);
-            // Another operation may have the slot by now; if it was to be cancelled too, once more does no harm.
-            if hot.state == State::InFlight && hot.flags & CANCEL_ASKED != 0 {
-                self.want_cancel(slot);
-            }
+            self.want_cancel(slot);
         }
+    }
+
+    /// Begins a pause, if there is room for its entry; at the next turn otherwise.
+    fn pause(&mut self) {
+        if self.early.pausing || self.early.slots.is_empty() || self.credits_used >= self.credits {
+            return;
+        }
+        let refresh = self.backend_mut().space(false) == 0;
+        if self.backend_mut().space(refresh) == 0 {
+            return;
+        }
+        let length = usize::from(self.early.pauses).min(PAUSES.len() - 1);
+        let entry = Sqe {
+            addr: (&raw const PAUSES[length].0) as u64,
+            len: 1,
+            user_data: (u64::from(PAUSE) << 32) | u64::from(CANCELLATION),
+            ..Sqe::new(code::TIMEOUT, -1)
+        };
+        let pushed = self.backend_mut().push(&entry);
+        debug_assert!(pushed, "room was checked");
+        self.credits_used += 1;
+        self.early.pausing = true;
+        self.early.pauses = self.early.pauses.saturating_add(1);
     }
 }

@@ -92,7 +92,10 @@ impl Inner {
             let _ = self.flush();
         }
         let in_kernel = self.in_kernel();
-        let want = want.saturating_sub(done).min(in_kernel);
+        let mut want = want.saturating_sub(done).min(in_kernel);
+        if self.early.is_pausing() {
+            want = want.min(1);
+        }
         let mut entered = Ok(());
         if want > 0 || self.backend_mut().queued() > 0 || self.backend().owes_enter() {
             self.batch_ns = 0;
@@ -219,9 +222,9 @@ impl Inner {
         let (slot, generation) = (cqe.user_data as u32, (cqe.user_data >> 32) as u32);
         if slot == AUXILIARY || slot == CANCELLATION {
             self.credits_used -= 1;
-            if slot == CANCELLATION && cqe.result == -libc::ENOENT {
+            if slot == CANCELLATION {
                 // What stands in place of the generation is the slot that was meant.
-                self.cancel_found_nothing(generation);
+                self.cancel_ended(generation, cqe.result);
             }
             return false;
         }

@@ -24,7 +24,7 @@ impl Kernel {
                     } else {
                         r.sqe.user_data == sqe.addr
                     };
-                    let begun = r.phase != Phase::Linked;
+                    let begun = !matches!(r.phase, Phase::Linked | Phase::Next);
                     fits && begun && r.order != own && r.sqe.opcode != code::ASYNC_CANCEL
                 })
             })

@@ -13,8 +13,9 @@
 //! - **K2** memory of an entry is touched until that completion is *looked at*, never after (late data: [`Queue::pop`]);
 //! - **K3** what finds the queue full waits, in order, and only [`Queue::flush`] brings it in;
 //! - **K4** the order of events is fixed by seed and calls: by time, then by age;
-//! - **K5** what is linked behind another is `Linked`, found by no cancellation, until that one is over: it starts then (at
-//!   `Scheduled`) if that one did all that it was asked to, and ends with `ECANCELED` if not, with what is behind it.
+//! - **K5** what is linked behind another is `Linked` until that one is over. If that one did all that it was asked to, it is
+//!   `Next`, and starts some time later; if not, it ends with `ECANCELED`, and what is behind it too. No cancellation finds
+//!   it before it has started.
 
 use super::fault::Fault;
 use super::group::{Group, Provided};
@@ -144,7 +145,7 @@ impl Kernel {
         if refused {
             self.refuse(head, world);
         } else {
-            self.start(head, true, world);
+            self.start(head, world);
         }
     }
 
@@ -172,8 +173,8 @@ impl Kernel {
         }
     }
 
-    /// Starts a request: at once, or, where it was linked behind another, at the next look.
-    fn start(&mut self, index: u32, at_once: bool, world: &mut World) {
+    /// Starts a request.
+    fn start(&mut self, index: u32, world: &mut World) {
         let sqe = self.request(index).sqe;
         let sqe = self.with_slot(&sqe);
         let file = if sqe.flags & SQE_FIXED_FILE != 0 {
@@ -209,7 +210,7 @@ impl Kernel {
         if phase == Phase::Stuck {
             return;
         }
-        if delay == 0 && at_once {
+        if delay == 0 {
             self.attempt(index, world);
         } else {
             self.due.push(Reverse((due, order, index)));
@@ -278,6 +279,8 @@ impl Kernel {
                 self.bound_ends(index, world);
             } else if request.due == time && matches!(request.phase, Phase::Scheduled | Phase::Notifying) {
                 self.attempt(index, world);
+            } else if request.due == time && request.phase == Phase::Next {
+                self.start(index, world);
             }
         }
     }
@@ -510,7 +513,14 @@ impl Kernel {
         let broken = self.ending || self.request(index).is_failed_by(ending.result);
         let mut next = self.finish(index, ending, world);
         match next {
-            Some(next) if !broken => self.start(next, false, world),
+            Some(next) if !broken => {
+                let due = world.now_ns.saturating_add(world.delay_ns());
+                let request = self.request(next);
+                request.phase = Phase::Next;
+                request.due = due;
+                let order = request.order;
+                self.due.push(Reverse((due, order, next)));
+            }
             _ => {
                 while let Some(index) = next {
                     next = self.finish(index, failed(libc::ECANCELED), world);
@@ -543,9 +553,8 @@ impl Kernel {
             flags: ending.flags,
         };
         self.queue.post(cqe, ending.late, world);
-        // Nobody's entries have no generation that would tell a second completion from the first.
-        let emptied_slot = request.sqe.opcode == code::NOP && request.sqe.file_index > 0;
-        let nobodys = request.sqe.opcode == code::ASYNC_CANCEL || emptied_slot;
+        // Entries of the ring's own, named above every slot, have no generation that would tell a second completion from the first.
+        let nobodys = cqe.user_data as u32 >= u32::MAX - 1;
         if !nobodys && !self.queue.is_left() && world.deals(Fault::Duplicate) {
             // Late, so that the slot may be another operation's by then.
             let due = world.now_ns + world.random.below(20_000);

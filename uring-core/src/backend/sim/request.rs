@@ -13,8 +13,10 @@ const SEALED: usize = 64;
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Starts when what it is linked behind is over.
+    /// Starts some time after what it is linked behind is over.
     Linked,
+    /// What it was linked behind is over; starts at its time.
+    Next,
     /// Will be attempted at its time.
     Scheduled,
     /// Waits for its descriptor to become ready.
