@@ -10,9 +10,9 @@
 //!   path, and what it owns comes back.
 //! - **O2** only a ring that the kernel never lets go of keeps an answer back: then the memory may never be touched again.
 
-use super::Engine;
 use super::local::processor;
 use super::station::{Errand, Letter, Station};
+use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, Rejected};
 use crate::exec::home::Home;
 use crate::exec::park::park_on;
@@ -24,7 +24,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use sync_base::queue::PushError;
 
@@ -203,20 +203,19 @@ enum Way {
 
 enum Stage<O: Operation> {
     /// There was no room yet.
-    Here(O),
-    /// To the core of this number.
-    Sent(Arc<Ticket<O>>, usize),
+    Here(O, Engine, Way),
+    /// To the core of this number. Does not keep the engine, which answers it when it ends.
+    Sent(Arc<Ticket<O>>, Weak<Inner>, usize),
     Over,
 }
 
 /// An operation that was given to an engine: a future of its output, or [`wait`](Submission::wait) for it.
 ///
 /// Where there was no room it is still here, and goes when it is polled or waited for. Dropped, an operation that went runs
-/// on and its output is dropped with it; one that did not go is dropped.
+/// on and its output is dropped with it; one that did not go is dropped. One that went does not keep the engine: when the last
+/// handle is dropped it is cancelled and comes back.
 #[must_use = "the output comes back through it, and the buffer"]
 pub struct Submission<O: Operation> {
-    engine: Engine,
-    way: Way,
     stage: Stage<O>,
 }
 
@@ -226,7 +225,7 @@ impl<O: Operation> Unpin for Submission<O> {}
 impl<O: Operation> fmt::Debug for Submission<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match self.stage {
-            Stage::Here(_) => "waiting for room",
+            Stage::Here(..) => "waiting for room",
             Stage::Sent(..) => "sent",
             Stage::Over => "over",
         };
@@ -289,9 +288,7 @@ impl Engine {
         let (op, kind) = match self.send(op, Way::Nearest) {
             Sent::Gone(ticket, core) => {
                 return Ok(Submission {
-                    engine: self.clone(),
-                    way: Way::Nearest,
-                    stage: Stage::Sent(ticket, core),
+                    stage: Stage::Sent(ticket, Arc::downgrade(&self.inner), core),
                 });
             }
             Sent::Full(op, _) => (op, ErrorKind::WouldBlock),
@@ -306,14 +303,10 @@ impl Engine {
         O::Output: Send,
     {
         let stage = match self.send(op, way) {
-            Sent::Gone(ticket, core) => Stage::Sent(ticket, core),
-            Sent::Full(op, _) | Sent::Closed(op) => Stage::Here(op),
+            Sent::Gone(ticket, core) => Stage::Sent(ticket, Arc::downgrade(&self.inner), core),
+            Sent::Full(op, _) | Sent::Closed(op) => Stage::Here(op, self.clone(), way),
         };
-        Submission {
-            engine: self.clone(),
-            way,
-            stage,
-        }
+        Submission { stage }
     }
 
     fn send<O: Operation>(&self, op: O, way: Way) -> Sent<O>
@@ -368,7 +361,7 @@ where
     }
 }
 
-impl super::Inner {
+impl Inner {
     /// The core to try first.
     fn first(&self, way: Way) -> usize {
         match way {
@@ -400,14 +393,15 @@ where
     /// [`ErrorKind::WouldBlock`] when the core's mailbox has no room, [`ErrorKind::Closed`] when the core is gone,
     /// [`ErrorKind::Stale`] when the operation did not go yet, or is over.
     pub fn cancel(&self) -> Result<(), Error> {
-        let Stage::Sent(ticket, core) = &self.stage else {
+        let Stage::Sent(ticket, engine, core) = &self.stage else {
             return Err(Error::of(ErrorKind::Stale));
         };
         if ticket.reply.is_kept() {
             return Err(Error::of(ErrorKind::Stale));
         }
         let cancel: Letter = Arc::new(Cancel(Arc::clone(ticket)));
-        let station = self.engine.inner.stations[*core].load();
+        let engine = engine.upgrade().ok_or(Error::of(ErrorKind::Closed))?;
+        let station = engine.stations[*core].load();
         station.post(cancel).map_err(|refused| {
             Error::of(match refused {
                 PushError::Full(_) => ErrorKind::WouldBlock,
@@ -429,10 +423,12 @@ where
         let mut told: Option<Arc<Station>> = None;
         loop {
             match std::mem::replace(&mut this.stage, Stage::Over) {
-                Stage::Here(op) => match this.engine.send(op, this.way) {
-                    Sent::Gone(ticket, core) => this.stage = Stage::Sent(ticket, core),
+                Stage::Here(op, engine, way) => match engine.send(op, way) {
+                    Sent::Gone(ticket, core) => {
+                        this.stage = Stage::Sent(ticket, Arc::downgrade(&engine.inner), core);
+                    }
                     Sent::Full(op, station) => {
-                        this.stage = Stage::Here(op);
+                        this.stage = Stage::Here(op, engine, way);
                         if told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &station)) {
                             return Poll::Pending;
                         }
@@ -443,10 +439,10 @@ where
                         return Poll::Ready(op.finish(Outcome::failed(Error::of(ErrorKind::Closed))));
                     }
                 },
-                Stage::Sent(ticket, core) => {
+                Stage::Sent(ticket, engine, core) => {
                     let polled = ticket.reply.poll(cx);
                     if polled.is_pending() {
-                        this.stage = Stage::Sent(ticket, core);
+                        this.stage = Stage::Sent(ticket, engine, core);
                     }
                     return polled;
                 }

@@ -194,9 +194,10 @@ impl Worker {
             }
             let running = state != CoreState::Paused;
             self.home.take_wakes();
-            let mut busy = false;
+            // What a panic kept from running has completed already: nothing would end a sleep for it.
+            let mut busy = panics_in_a_row > 0;
             if running {
-                busy = self.deliver();
+                busy |= self.deliver();
                 self.home.fire_timers();
                 busy |= self.home.run_tasks();
             }

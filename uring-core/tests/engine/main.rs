@@ -1,7 +1,9 @@
 //! The engine on real threads: set-up, tasks, messages, submissions, ends.
 #![cfg(not(any(loom, shuttle)))]
 
+mod ends;
 mod kit;
 mod setup;
+mod storm;
 mod submissions;
 mod tasks;
