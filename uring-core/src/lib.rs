@@ -13,6 +13,7 @@ pub mod file;
 pub mod flow;
 pub mod op;
 pub mod pace;
+pub mod permit;
 mod ring;
 mod sys;
 
