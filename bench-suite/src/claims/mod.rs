@@ -14,6 +14,7 @@ mod pool;
 mod queue;
 mod registered;
 mod ring;
+mod scan;
 mod seq;
 pub(crate) mod workload;
 
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Claim> {
         batch::CLAIMS,
         headline::CLAIMS,
         workload::CLAIMS,
+        scan::CLAIMS,
     ]
     .concat()
 }

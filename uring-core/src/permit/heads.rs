@@ -35,50 +35,116 @@ impl Key {
 
 /// The prefixes of one path, hashed under one key.
 #[derive(Clone, Debug)]
-#[repr(C, align(16))]
 #[doc(hidden)]
 pub struct Heads {
-    /// By depth; a depth that the path has not got holds what no lane of that depth equals.
-    pub(super) tags: [u16; DEPTHS],
-    pub(super) hashes: [u64; DEPTHS],
-    /// The deepest prefix here.
-    pub(super) deepest: usize,
+    /// The tag of each depth, four to a word, the first lowest. That of a depth which the path has not got no lane of that depth
+    /// equals.
+    tags: [u64; 2],
+    hashes: [u64; DEPTHS],
+    deepest: usize,
 }
+
+/// For each depth a tag of another.
+const ABSENT: [u64; 2] = [0x0002_0003_0000_0001, 0x0006_0007_0004_0005];
 
 impl Heads {
     /// Hashes the prefixes of a normal path. Reads no byte beyond it.
     pub(super) fn of(path: &[u8], key: Key) -> Self {
         let mut heads = Self {
-            tags: std::array::from_fn(|depth| depth as u16 ^ 1),
+            tags: ABSENT,
             hashes: [0; DEPTHS],
             deepest: 0,
         };
-        let mut state = key.seed;
-        heads.set(0, state & key.kept);
-        if path.len() == 1 {
-            return heads;
-        }
-        let mut at = 1;
-        for depth in 1..DEPTHS {
-            let (next, ends) = hash_component(state, path, at);
-            (state, at) = (next, ends + 1);
-            heads.set(depth, state & key.kept);
-            heads.deepest = depth;
-            if ends == path.len() {
-                break;
-            }
+        heads.set(0, key.seed & key.kept);
+        if path.len() > 1 {
+            heads.fill(path, key);
         }
         heads
     }
 
-    /// The deepest prefix, which stands for a whole path or pattern.
-    pub(super) fn deepest(&self) -> (u16, u64) {
-        (self.tags[self.deepest], self.hashes[self.deepest])
+    /// Hashes eight words at a time. What stands before a slash is told by the state before the slash's word, and by what of that
+    /// word comes before it; so each prefix costs one multiplication, whatever its length, and none waits for another.
+    #[inline(always)]
+    fn fill(&mut self, path: &[u8], key: Key) {
+        // The last word holds what is left, perhaps nothing.
+        let words = path.len() / 8 + 1;
+        let mut state = key.seed;
+        let mut depth = 1;
+        for first in (0..words).step_by(8) {
+            let (mut word, mut before) = ([0; 8], [0; 8]);
+            // A bit for each byte at which a prefix ends.
+            let mut ends = 0u64;
+            let here = (words - first).min(8);
+            for at in 0..here {
+                word[at] = word_at(path, 8 * (first + at));
+                before[at] = state;
+                state = fold(state ^ word[at], 0x9e37_79b9_7f4a_7c15);
+                ends |= slashes(word[at]) << (8 * at);
+            }
+            if first == 0 {
+                ends &= !1;
+            }
+            if first + here == words {
+                ends |= 1 << (path.len() - 8 * first);
+            }
+            while ends != 0 && depth < DEPTHS {
+                let end = ends.trailing_zeros() as usize;
+                let part = word[end / 8] & ((1 << (8 * (end % 8))) - 1);
+                let hash = fold(before[end / 8] ^ part, 0xd6e8_feb8_6659_fd93);
+                self.set(depth, hash & key.kept);
+                self.deepest = depth;
+                depth += 1;
+                ends &= ends - 1;
+            }
+            if depth == DEPTHS {
+                return;
+            }
+        }
     }
 
+    /// The deepest prefix's tag and hash: they stand for a whole path or anchor.
+    pub(super) fn last(&self) -> (u16, u64) {
+        (self.tag(self.deepest), self.hashes[self.deepest])
+    }
+
+    /// The depth of the deepest prefix.
+    #[inline(always)]
+    pub(super) fn deepest(&self) -> usize {
+        self.deepest
+    }
+
+    /// The tag of a depth, 0 to 7.
+    #[inline(always)]
+    pub(super) fn tag(&self, depth: usize) -> u16 {
+        (self.tags[depth / 4] >> (16 * (depth % 4))) as u16
+    }
+
+    /// All tags.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn packed(&self) -> [u64; 2] {
+        self.tags
+    }
+
+    /// The hashes of the prefixes that the path has, by depth.
+    #[inline(always)]
+    pub(super) fn hashes(&self) -> &[u64] {
+        &self.hashes[..=self.deepest]
+    }
+
+    #[inline(always)]
     fn set(&mut self, depth: usize, hash: u64) {
+        let tag = (hash >> 48) & !u64::from(DEPTH_BITS) | depth as u64;
+        let absent = depth as u64 ^ 1;
+        self.tags[depth / 4] ^= (tag ^ absent) << (16 * (depth % 4));
         self.hashes[depth] = hash;
-        self.tags[depth] = (hash >> 48) as u16 & !DEPTH_BITS | depth as u16;
+    }
+
+    /// Puts another tag in place of one, for the tests of the scan.
+    #[cfg(test)]
+    pub(super) fn put_tag(&mut self, depth: usize, tag: u16) {
+        let (word, shift) = (depth / 4, 16 * (depth % 4));
+        self.tags[word] = self.tags[word] & !(0xffff << shift) | u64::from(tag) << shift;
     }
 }
 
@@ -88,50 +154,33 @@ pub(super) fn depth_of(tag: u16) -> usize {
     (tag & DEPTH_BITS) as usize
 }
 
-/// Takes in the component that begins at `at`; gives the state after it, and where it ends.
+/// The word at a byte, the first byte lowest; past the end of the path, zeros. No path has a zero byte, so what pads a word is told
+/// from what is in it.
 #[inline(always)]
-fn hash_component(mut state: u64, path: &[u8], mut at: usize) -> (u64, usize) {
-    const SLASHES: u64 = u64::from_ne_bytes([b'/'; 8]);
-    const LOW: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    loop {
-        let (word, len) = word_at(path, at);
-        // The lowest set bit marks the first slash; those above it may be false.
-        let differs = word ^ SLASHES;
-        let slash = differs.wrapping_sub(LOW) & !differs & HIGH;
-        let until = (slash.trailing_zeros() as usize / 8).min(len);
-        let kept = match until {
-            8 => word,
-            _ => word & ((1 << (8 * until)) - 1),
-        };
-        // A path has no zero byte, so what pads a word is told from what is in it.
-        state = fold(state ^ kept, 0x9e37_79b9_7f4a_7c15);
-        at += until;
-        if until < 8 {
-            return (fold(state ^ 0x2f, 0xd6e8_feb8_6659_fd93), at);
-        }
-    }
-}
-
-/// Up to eight bytes from `at` on, the first of them lowest; and how many.
-#[inline(always)]
-fn word_at(path: &[u8], at: usize) -> (u64, usize) {
+fn word_at(path: &[u8], at: usize) -> u64 {
     if let Some(Some(bytes)) = path.get(at..).map(<[u8]>::first_chunk::<8>) {
-        return (u64::from_le_bytes(*bytes), 8);
+        return u64::from_le_bytes(*bytes);
     }
-    let len = path.len().saturating_sub(at);
-    // The last eight bytes of the path, those before `at` shifted out.
-    let word = match path.last_chunk::<8>() {
-        Some(_) if len == 0 => 0,
-        Some(bytes) => u64::from_le_bytes(*bytes) >> (8 * (8 - len)),
+    let left = path.len() - at;
+    match path.last_chunk::<8>() {
+        _ if left == 0 => 0,
+        // The last eight bytes of the path, those before `at` shifted out.
+        Some(bytes) => u64::from_le_bytes(*bytes) >> (8 * (8 - left)),
         None => path
-            .get(at..)
-            .unwrap_or_default()
             .iter()
             .rev()
             .fold(0, |word, &byte| word << 8 | u64::from(byte)),
-    };
-    (word, len)
+    }
+}
+
+/// A bit for each byte of a word that is a slash.
+#[inline(always)]
+fn slashes(word: u64) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let differs = word ^ 0x2f2f_2f2f_2f2f_2f2f;
+    // The highest bit of each byte that is zero; no carry leaves a byte.
+    let zeros = !(((differs & LOW) + LOW) | differs | LOW);
+    (zeros >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// Both halves of a product, folded: every bit of `a` reaches every bit of the result.
@@ -170,15 +219,15 @@ mod tests {
                 let prefix = format!("/{}", names[..depth].join("/"));
                 let of_prefix = Heads::of(prefix.as_bytes(), key);
                 assert_eq!(
-                    of_prefix.deepest(),
-                    (heads.tags[depth], heads.hashes[depth]),
+                    of_prefix.last(),
+                    (heads.tag(depth), heads.hashes[depth]),
                     "{prefix}"
                 );
-                assert_eq!(depth_of(heads.tags[depth]), depth);
+                assert_eq!(depth_of(heads.tag(depth)), depth);
             }
             for depth in heads.deepest + 1..DEPTHS {
                 assert_ne!(
-                    depth_of(heads.tags[depth]),
+                    depth_of(heads.tag(depth)),
                     depth,
                     "no lane equals an absent prefix"
                 );
@@ -207,7 +256,7 @@ mod tests {
         ];
         let mut hashes: Vec<_> = all
             .iter()
-            .map(|path| Heads::of(path.as_bytes(), key).deepest().1)
+            .map(|path| Heads::of(path.as_bytes(), key).last().1)
             .collect();
         hashes.sort_unstable();
         hashes.dedup();

@@ -112,28 +112,44 @@ impl<'p> Normal<'p> {
     }
 }
 
-/// Whether every component stands after one slash, is neither `.` nor `..`, and no byte is zero. One pass.
+/// Whether every component stands after one slash, is neither `.` nor `..`, and no byte is zero.
 fn is_normal(path: &[u8]) -> bool {
-    if path.len() == 1 {
-        return true;
-    }
-    // Bytes of the component so far, and whether all are dots.
-    let (mut len, mut dots) = (0usize, true);
-    for &byte in &path[1..] {
-        if byte == b'/' {
-            if len == 0 || (dots && len <= 2) {
-                return false;
-            }
-            (len, dots) = (0, true);
-        } else {
-            if byte == 0 {
-                return false;
-            }
-            len += 1;
-            dots &= byte == b'.';
-        }
-    }
-    len > 2 || (len > 0 && !dots)
+    let ends_well = path.len() == 1 || path.last() != Some(&b'/');
+    ends_well && (!looks_odd(path) || components_are_names(path))
+}
+
+/// Whether there is a zero byte, or a slash before a slash or a dot: false for most paths, at sixteen bytes a step.
+#[inline]
+fn looks_odd(path: &[u8]) -> bool {
+    const STEP: usize = 16;
+    let odd = |before: u8, byte: u8| (byte == 0) | ((before == b'/') & ((byte == b'/') | (byte == b'.')));
+    let (befores, bytes) = (&path[..path.len() - 1], &path[1..]);
+    let (Some(last_befores), Some(last_bytes)) = (befores.last_chunk::<STEP>(), bytes.last_chunk::<STEP>())
+    else {
+        return befores
+            .iter()
+            .zip(bytes)
+            .any(|(&before, &byte)| odd(before, byte));
+    };
+    // Without a way out within a step, so that it is done for all sixteen at once.
+    let step = |befores: &[u8; STEP], bytes: &[u8; STEP]| {
+        let pairs = befores.iter().zip(bytes);
+        pairs.fold(0, |any, (&before, &byte)| any | u8::from(odd(before, byte))) != 0
+    };
+    let (steps, _) = bytes.as_chunks::<STEP>();
+    let (steps_before, _) = befores.as_chunks::<STEP>();
+    steps_before
+        .iter()
+        .zip(steps)
+        .any(|(befores, bytes)| step(befores, bytes))
+        || step(last_befores, last_bytes)
+}
+
+/// The same as [`is_normal`], exactly and byte by byte, for a path with an odd look: a name may begin with a dot.
+#[cold]
+fn components_are_names(path: &[u8]) -> bool {
+    let names = || path[1..].split(|&byte| byte == b'/');
+    path.len() == 1 || (!path.contains(&0) && names().all(|name| !matches!(name, b"" | b"." | b"..")))
 }
 
 /// Builds the normal spelling of a path that begins with a slash and is not normal.

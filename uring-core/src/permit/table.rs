@@ -10,6 +10,9 @@ use super::scan::{Finder, Lanes};
 /// Entries from which the map is faster than the widest scan (claims `scan.rules.*`).
 const MAP_FROM: usize = 512;
 
+/// Entries from which a scan of a whole line at once is faster than one of lanes one by one (claims `scan.rules.*`).
+const SIMD_FROM: usize = 6;
+
 /// How a table is searched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,10 +57,11 @@ enum By {
 impl Table {
     /// Takes the anchors of entries in their order; each a normal path.
     pub(super) fn new<'a>(anchors: impl Iterator<Item = &'a [u8]>, key: Key, search: Search) -> Self {
-        let heads: Vec<(u16, u64)> = anchors.map(|anchor| Heads::of(anchor, key).deepest()).collect();
+        let heads: Vec<(u16, u64)> = anchors.map(|anchor| Heads::of(anchor, key).last()).collect();
         let finder = match search {
             Search::Auto if heads.len() >= MAP_FROM => None,
             Search::Map => None,
+            Search::Auto if heads.len() < SIMD_FROM => Some(Finder::SCALAR),
             Search::Auto => Some(Finder::best()),
             Search::Scalar => Some(Finder::SCALAR),
             Search::Sse2 => Some(Finder::sse2().unwrap_or(Finder::SCALAR)),
@@ -142,7 +146,7 @@ impl Map {
     #[inline(always)]
     fn first(&self, heads: &Heads, mut accept: impl FnMut(usize) -> bool) -> Option<usize> {
         let mut first = None;
-        for &hash in &heads.hashes[..=heads.deepest] {
+        for &hash in heads.hashes() {
             let Place { from, count, .. } = self.places[self.place(hash)];
             for &entry in &self.order[from as usize..][..count as usize] {
                 let entry = entry as usize;

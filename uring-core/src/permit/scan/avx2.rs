@@ -1,36 +1,44 @@
 //! Sixteen lanes at a time: the path's tags lie in one register, from which each lane picks that of its depth.
 
-use super::{LANES, Line};
+use super::{LANES, Line, NONE};
 use crate::permit::heads::Heads;
 use std::arch::x86_64::{
-    __m256i, _mm_load_si128, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi16, _mm256_load_si256,
-    _mm256_movemask_epi8, _mm256_shuffle_epi8,
+    __m256i, _mm_set_epi64x, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi16, _mm256_load_si256,
+    _mm256_movemask_epi8, _mm256_or_si256, _mm256_shuffle_epi8,
 };
 
-/// The first of `len` lanes that hits and is accepted.
+/// The first lane, from lane `from` on, that hits; what pads the last line counts as lanes.
 #[target_feature(enable = "avx2")]
-pub(super) fn first(
-    lines: &[Line],
-    len: usize,
-    heads: &Heads,
-    mut accept: impl FnMut(usize) -> bool,
-) -> Option<usize> {
-    // SAFETY: 16 bytes, which `Heads` aligns to 16.
-    let tags = _mm256_broadcastsi128_si256(unsafe { _mm_load_si128(heads.tags.as_ptr().cast()) });
-    for (at, line) in lines.iter().enumerate() {
+pub(super) fn next(lines: &[Line], from: usize, heads: &Heads) -> usize {
+    // As two halves, as they were stored: a load of both at once would wait for the stores.
+    let [low, high] = heads.packed().map(u64::cast_signed);
+    let tags = _mm256_broadcastsi128_si256(_mm_set_epi64x(high, low));
+    let equal = |line: &Line| {
         let line: *const __m256i = std::ptr::from_ref(line).cast();
         // SAFETY: the 64 bytes of a line, aligned to 64: the lanes, then what they pick.
         let (lanes, picks) = unsafe { (_mm256_load_si256(line), _mm256_load_si256(line.add(1))) };
-        // Two bits a lane.
-        let hits = _mm256_movemask_epi8(_mm256_cmpeq_epi16(_mm256_shuffle_epi8(tags, picks), lanes));
-        let mut hits = hits.cast_unsigned() & 0x5555_5555;
-        while hits != 0 {
-            let lane = at * LANES + hits.trailing_zeros() as usize / 2;
-            if lane < len && accept(lane) {
-                return Some(lane);
+        _mm256_cmpeq_epi16(_mm256_shuffle_epi8(tags, picks), lanes)
+    };
+    // Two bits a lane.
+    let hits = |equal| _mm256_movemask_epi8(equal).cast_unsigned();
+    let lane_of = |line: usize, hits: u32| line * LANES + hits.trailing_zeros() as usize / 2;
+    let mut at = from / LANES;
+    let mut counted = u32::MAX << (2 * (from % LANES));
+    while let Some(line) = lines.get(at) {
+        let here = hits(equal(line)) & counted;
+        if here != 0 {
+            return lane_of(at, here);
+        }
+        at += 1;
+        counted = u32::MAX;
+        // Most fours have no hit: one look at all of them.
+        while let Some(Some(four)) = lines.get(at..).map(<[Line]>::first_chunk::<4>) {
+            let [a, b, c, d] = four.each_ref().map(equal);
+            if hits(_mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d))) != 0 {
+                break;
             }
-            hits &= hits - 1;
+            at += 4;
         }
     }
-    None
+    NONE
 }

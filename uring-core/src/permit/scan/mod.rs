@@ -99,31 +99,37 @@ impl Finder {
         self,
         lanes: &Lanes,
         heads: &Heads,
-        accept: impl FnMut(usize) -> bool,
+        mut accept: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
-        self.first_of(&lanes.lines, lanes.len, heads, accept)
-    }
-
-    /// The same in lines that lie anywhere; `len` lanes of them count.
-    #[inline(always)]
-    fn first_of(
-        self,
-        lines: &[Line],
-        len: usize,
-        heads: &Heads,
-        accept: impl FnMut(usize) -> bool,
-    ) -> Option<usize> {
-        match self.0 {
-            Way::Scalar => scalar::first(lines, len, heads, accept),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this way is made only where the processor has the instructions.
-            Way::Sse2 => unsafe { sse2::first(lines, len, heads, accept) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Way::Avx2 => unsafe { avx2::first(lines, len, heads, accept) },
+        let mut from = 0;
+        loop {
+            let lane = self.next(&lanes.lines, lanes.len, from, heads)?;
+            if accept(lane) {
+                return Some(lane);
+            }
+            from = lane + 1;
         }
     }
+
+    /// The first of `len` lanes, from lane `from` on, that hits.
+    #[inline(always)]
+    fn next(self, lines: &[Line], len: usize, from: usize, heads: &Heads) -> Option<usize> {
+        let lane = match self.0 {
+            Way::Scalar => scalar::next(lines, len, from, heads),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this way is made only where the processor has the instructions.
+            Way::Sse2 => unsafe { sse2::next(lines, from, heads) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Way::Avx2 => unsafe { avx2::next(lines, from, heads) },
+        };
+        // What pads the last line may hit, and is no lane.
+        (lane < len).then_some(lane)
+    }
 }
+
+/// What a scan returns when no lane hits: no lane has this number.
+const NONE: usize = usize::MAX;
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;

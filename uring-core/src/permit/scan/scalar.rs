@@ -1,23 +1,20 @@
-//! Lane by lane: the oracle of the others, and the way of processors without them.
+//! Lane by lane: the oracle of the others, and the way of processors without them and of tables so small that nothing else pays.
 
-use super::{LANES, Line};
+use super::{LANES, Line, NONE};
 use crate::permit::heads::{Heads, depth_of};
 
-/// The first of `len` lanes that hits and is accepted.
+/// The first of `len` lanes, from lane `from` on, that hits.
 #[inline]
-pub(super) fn first(
-    lines: &[Line],
-    len: usize,
-    heads: &Heads,
-    mut accept: impl FnMut(usize) -> bool,
-) -> Option<usize> {
-    for (at, line) in lines.iter().enumerate() {
-        let rest = (len - at * LANES).min(LANES);
-        for (lane, &tag) in line.tags[..rest].iter().enumerate() {
-            if heads.tags[depth_of(tag)] == tag && accept(at * LANES + lane) {
-                return Some(at * LANES + lane);
+pub(super) fn next(lines: &[Line], len: usize, from: usize, heads: &Heads) -> usize {
+    let mut skipped = from % LANES;
+    for (at, line) in lines.iter().enumerate().skip(from / LANES) {
+        let here = (len - at * LANES).min(LANES);
+        for (lane, &tag) in line.tags[..here].iter().enumerate().skip(skipped) {
+            if heads.tag(depth_of(tag)) == tag {
+                return at * LANES + lane;
             }
         }
+        skipped = 0;
     }
-    None
+    NONE
 }

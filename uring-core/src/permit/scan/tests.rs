@@ -19,9 +19,7 @@ fn ways() -> Vec<Finder> {
 fn heads(deepest: usize, bits: u16) -> Heads {
     let path = ["/a"; DEPTHS].concat();
     let mut heads = Heads::of(&path.as_bytes()[..(2 * deepest).max(1)], Key::random());
-    for depth in 0..=deepest {
-        heads.tags[depth] = tag(depth, bits >> (2 * depth));
-    }
+    (0..=deepest).for_each(|depth| heads.put_tag(depth, tag(depth, bits >> (2 * depth))));
     heads
 }
 
@@ -29,20 +27,10 @@ fn tag(depth: usize, bits: u16) -> u16 {
     (bits & 3) << 14 | depth as u16
 }
 
-/// Lanes in the order in which they were offered; every `every`th of them was accepted, which ends it.
-fn offered(
-    way: Finder,
-    lines: &[Line],
-    len: usize,
-    heads: &Heads,
-    every: usize,
-) -> (Vec<usize>, Option<usize>) {
-    let mut lanes = Vec::new();
-    let first = way.first_of(lines, len, heads, |lane| {
-        lanes.push(lane);
-        lanes.len() == every
-    });
-    (lanes, first)
+/// The lanes that hit, in the order in which they are found, from lane `from` on.
+fn found(way: Finder, lines: &[Line], len: usize, heads: &Heads, from: usize) -> Vec<usize> {
+    let next = |from| way.next(lines, len, from, heads);
+    std::iter::successors(next(from), |&lane| next(lane + 1)).collect()
 }
 
 proptest! {
@@ -51,16 +39,23 @@ proptest! {
         lanes in proptest::collection::vec((0..DEPTHS, any::<u16>()), 0..100),
         deepest in 0..DEPTHS,
         bits: u16,
+        from in 0usize..110,
         every in 1usize..12,
     ) {
         let tags: Vec<u16> = lanes.iter().map(|&(depth, bits)| tag(depth, bits)).collect();
         let (lanes, heads) = (Lanes::new(&tags), heads(deepest, bits));
-        let hit = |lane: &usize| depth_of(tags[*lane]) <= deepest && heads.tags[depth_of(tags[*lane])] == tags[*lane];
-        let hits: Vec<usize> = (0..tags.len()).filter(hit).take(every).collect();
-        let last = (hits.len() == every).then(|| hits[every - 1]);
+        let hit = |lane: &usize| depth_of(tags[*lane]) <= deepest && heads.tag(depth_of(tags[*lane])) == tags[*lane];
+        let hits: Vec<usize> = (0..tags.len()).filter(hit).collect();
+        let later: Vec<usize> = hits.iter().copied().filter(|&lane| lane >= from).collect();
         for way in ways() {
-            let got = offered(way, &lanes.lines, lanes.len, &heads, every);
-            prop_assert_eq!(&got, &(hits.clone(), last), "{:?}", way);
+            prop_assert_eq!(&found(way, &lanes.lines, lanes.len, &heads, from), &later, "{:?}", way);
+            let mut offered = Vec::new();
+            let first = way.first(&lanes, &heads, |lane| {
+                offered.push(lane);
+                offered.len() == every
+            });
+            prop_assert_eq!(first, hits.get(every - 1).copied());
+            prop_assert_eq!(&offered[..], &hits[..every.min(hits.len())]);
         }
     }
 }
@@ -68,25 +63,19 @@ proptest! {
 #[test]
 fn c8_no_way_reads_past_the_last_lane_or_counts_what_pads_it() {
     for len in 0..=67 {
-        let tags = vec![tag(1, 2); len];
-        let lanes = Lanes::new(&tags);
+        let lanes = Lanes::new(&vec![tag(1, 2); len]);
         let lines = Guarded::new(&lanes.lines);
-        // What pads a line has tag 0: a head that equals it would offer lanes that are none.
+        // What pads a line has tag 0: a path with such a tag hits lanes that are none.
         let mut heads = heads(1, 2 << 2);
-        assert_eq!((heads.tags[0], heads.tags[1]), (0, tag(1, 2)));
-        let of_all: Vec<usize> = (0..len).collect();
+        assert_eq!((heads.tag(0), heads.tag(1)), (0, tag(1, 2)));
+        let all: Vec<usize> = (0..len).collect();
         for way in ways() {
             let heads = Guarded::new(std::slice::from_ref(&heads));
-            let got = offered(way, &lines, len, &heads[0], usize::MAX);
-            assert_eq!(got, (of_all.clone(), None), "{way:?}");
+            assert_eq!(found(way, &lines, len, &heads[0], 0), all, "{way:?}");
         }
-        heads.tags[1] = tag(1, 3);
+        heads.put_tag(1, tag(1, 3));
         for way in ways() {
-            assert_eq!(
-                offered(way, &lines, len, &heads, usize::MAX).0,
-                Vec::<usize>::new(),
-                "{way:?}"
-            );
+            assert_eq!(found(way, &lines, len, &heads, 0), [], "{way:?}");
         }
     }
 }
