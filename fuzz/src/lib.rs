@@ -3,8 +3,10 @@
 //! `cargo fuzz run --features libfuzzer message` looks for new inputs (nightly); `cargo test` here replays the
 //! committed corpus on any compiler.
 
+mod permit;
 mod targets;
 
+pub use permit::{permit_path, permit_rules};
 pub use targets::{histogram, inline_string, message};
 
 #[cfg(test)]
@@ -39,5 +41,15 @@ mod tests {
     #[test]
     fn the_corpus_of_histogram_passes() {
         replay("histogram", super::histogram);
+    }
+
+    #[test]
+    fn c8_the_corpus_of_permit_path_passes() {
+        replay("permit_path", super::permit_path);
+    }
+
+    #[test]
+    fn c8_the_corpus_of_permit_rules_passes() {
+        replay("permit_rules", super::permit_rules);
     }
 }

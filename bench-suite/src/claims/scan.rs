@@ -255,7 +255,7 @@ fn decide(task: &Task<'_>, rules: usize) -> Result<Row, Invalid> {
     contest
         .faster_than(2.0, "std HashMap, for each prefix")
         .faster_than(2.0, "globset");
-    if rules >= 16 {
+    if rules >= 64 {
         contest.at_most(1.0, "one rule after the other");
     }
     contest.run()

@@ -15,8 +15,20 @@ const NAMES: [&[u8]; 9] = [
     b"a-long-name",
     b"12345678",
 ];
-const PARTS: [&[u8]; 12] = [
-    b"**", b"**", b"*", b"?", b"a*", b"*b", b"[ab]", b"[!a-z]*", b"\\a", b"*a*b*", b"a", b"ab",
+const PARTS: [&[u8]; 13] = [
+    b"**",
+    b"**",
+    b"*",
+    b"?",
+    b"a*",
+    b"*b",
+    b"[ab]",
+    b"[!a-z]*",
+    b"[\\a-\\b]",
+    b"\\a",
+    b"*a*b*",
+    b"a",
+    b"ab",
 ];
 const ODD: [&[u8]; 5] = [b"", b".", b"..", b"..", b"a\0b"];
 

@@ -72,20 +72,41 @@ fn component(part: &[u8], name: &[u8]) -> bool {
         ([b'?', rest @ ..], [_, name @ ..]) => component(rest, name),
         ([b'\\', one, rest @ ..], [byte, name @ ..]) => one == byte && component(rest, name),
         ([b'[', class @ ..], [byte, name @ ..]) => {
-            let end = class.iter().position(|&byte| byte == b']').expect("closed");
-            let (set, rest) = (&class[..end], &class[end + 1..]);
-            let (negated, set) = set.strip_prefix(b"!").map_or((false, set), |set| (true, set));
-            in_class(set, *byte) != negated && component(rest, name)
+            let (negated, class) = class
+                .strip_prefix(b"!")
+                .map_or((false, class), |class| (true, class));
+            let (set, rest) = members(class);
+            in_class(&set, *byte) != negated && component(rest, name)
         }
         ([one, rest @ ..], [byte, name @ ..]) => one == byte && component(rest, name),
     }
 }
 
-fn in_class(set: &[u8], byte: u8) -> bool {
+/// The bytes of a class, each with whether it stood after a `\`, and what comes after its end.
+fn members(class: &[u8]) -> (Vec<(u8, bool)>, &[u8]) {
+    match class {
+        [b']', rest @ ..] => (Vec::new(), rest),
+        [b'\\', one, rest @ ..] => {
+            let (mut set, rest) = members(rest);
+            set.insert(0, (*one, true));
+            (set, rest)
+        }
+        [one, rest @ ..] => {
+            let (mut set, rest) = members(rest);
+            set.insert(0, (*one, false));
+            (set, rest)
+        }
+        [] => unreachable!("a class that is not closed is refused"),
+    }
+}
+
+fn in_class(set: &[(u8, bool)], byte: u8) -> bool {
     match set {
         [] => false,
-        [low, b'-', high, rest @ ..] => (low..=high).contains(&&byte) || in_class(rest, byte),
-        [one, rest @ ..] => *one == byte || in_class(rest, byte),
+        [(low, _), (b'-', false), (high, _), rest @ ..] => {
+            (low..=high).contains(&&byte) || in_class(rest, byte)
+        }
+        [(one, _), rest @ ..] => *one == byte || in_class(rest, byte),
     }
 }
 
