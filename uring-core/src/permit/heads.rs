@@ -55,7 +55,9 @@ impl Heads {
             hashes: [0; DEPTHS],
             deepest: 0,
         };
-        heads.set(0, key.seed & key.kept);
+        let root = key.seed & key.kept;
+        heads.hashes[0] = root;
+        heads.tags[0] ^= change_of(0, root);
         if path.len() > 1 {
             heads.fill(path, key);
         }
@@ -70,6 +72,8 @@ impl Heads {
         let words = path.len() / 8 + 1;
         let mut state = key.seed;
         let mut depth = 1;
+        // Apart from memory until the end: each depth would wait for the store of the one before.
+        let [mut low, mut high] = self.tags;
         for first in (0..words).step_by(8) {
             let (mut word, mut before) = ([0; 8], [0; 8]);
             // A bit for each byte at which a prefix ends.
@@ -90,16 +94,20 @@ impl Heads {
             while ends != 0 && depth < DEPTHS {
                 let end = ends.trailing_zeros() as usize;
                 let part = word[end / 8] & ((1 << (8 * (end % 8))) - 1);
-                let hash = fold(before[end / 8] ^ part, 0xd6e8_feb8_6659_fd93);
-                self.set(depth, hash & key.kept);
+                let hash = fold(before[end / 8] ^ part, 0xd6e8_feb8_6659_fd93) & key.kept;
+                self.hashes[depth] = hash;
+                let change = change_of(depth, hash);
+                let (of_low, of_high) = if depth < 4 { (change, 0) } else { (0, change) };
+                (low, high) = (low ^ of_low, high ^ of_high);
                 self.deepest = depth;
                 depth += 1;
                 ends &= ends - 1;
             }
             if depth == DEPTHS {
-                return;
+                break;
             }
         }
+        self.tags = [low, high];
     }
 
     /// The deepest prefix's tag and hash: they stand for a whole path or anchor.
@@ -132,20 +140,19 @@ impl Heads {
         &self.hashes[..=self.deepest]
     }
 
-    #[inline(always)]
-    fn set(&mut self, depth: usize, hash: u64) {
-        let tag = (hash >> 48) & !u64::from(DEPTH_BITS) | depth as u64;
-        let absent = depth as u64 ^ 1;
-        self.tags[depth / 4] ^= (tag ^ absent) << (16 * (depth % 4));
-        self.hashes[depth] = hash;
-    }
-
     /// Puts another tag in place of one, for the tests of the scan.
     #[cfg(test)]
     pub(super) fn put_tag(&mut self, depth: usize, tag: u16) {
         let (word, shift) = (depth / 4, 16 * (depth % 4));
         self.tags[word] = self.tags[word] & !(0xffff << shift) | u64::from(tag) << shift;
     }
+}
+
+/// What turns the absent tag of a depth into that of a hash, in its word.
+#[inline(always)]
+fn change_of(depth: usize, hash: u64) -> u64 {
+    let tag = (hash >> 48) & !u64::from(DEPTH_BITS) | depth as u64;
+    (tag ^ depth as u64 ^ 1) << (16 * (depth % 4))
 }
 
 /// The depth that a tag belongs to.

@@ -191,7 +191,7 @@ impl Rules {
 
     /// Decides by hashes made before, for the claim that measures the scan alone.
     #[doc(hidden)]
-    #[inline]
+    #[inline(always)]
     pub fn decide_by(&self, heads: &Heads, path: &Normal<'_>) -> Decision {
         let (compiled, path) = (&*self.compiled, path.as_bytes());
         let rule = compiled

@@ -10,9 +10,6 @@ use super::scan::{Finder, Lanes};
 /// Entries from which the map is faster than the widest scan (claims `scan.rules.*`).
 const MAP_FROM: usize = 512;
 
-/// Entries from which a scan of a whole line at once is faster than one of lanes one by one (claims `scan.rules.*`).
-const SIMD_FROM: usize = 6;
-
 /// How a table is searched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -61,7 +58,6 @@ impl Table {
         let finder = match search {
             Search::Auto if heads.len() >= MAP_FROM => None,
             Search::Map => None,
-            Search::Auto if heads.len() < SIMD_FROM => Some(Finder::SCALAR),
             Search::Auto => Some(Finder::best()),
             Search::Scalar => Some(Finder::SCALAR),
             Search::Sse2 => Some(Finder::sse2().unwrap_or(Finder::SCALAR)),

@@ -1,4 +1,4 @@
-//! Lane by lane: the oracle of the others, and the way of processors without them and of tables so small that nothing else pays.
+//! Lane by lane: the oracle of the others, and the way of processors without them.
 
 use super::{LANES, Line, NONE};
 use crate::permit::heads::{Heads, depth_of};
