@@ -123,7 +123,7 @@ mod beneath {
         let some = rules(
             Rules::builder()
                 .deny(Pattern::prefix("/etc"))
-                .deny(Pattern::glob("/home/*/.ssh/**"))
+                .deny(Pattern::glob("/users/*/.ssh/**"))
                 .allow(Pattern::prefix("/srv"))
                 .deny(Pattern::exact("/srv/x")),
         );
