@@ -360,6 +360,39 @@ fn an_eq_that_takes_any_lock_of_its_map_panics_instead_of_deadlocking() {
     (100..200).for_each(|key| assert!(map.insert(Acting(key, None), 0).is_none()));
 }
 
+/// Each of two threads, in user code under one map's lock, writes to the other's map.
+#[test]
+fn c1_two_maps_written_crosswise_from_under_their_locks_panic_instead_of_deadlocking() {
+    let maps: [SnapshotMap<u32, u32>; 2] = [SnapshotMap::new(), SnapshotMap::new()];
+    let both = std::sync::Barrier::new(2);
+    let ended = std::thread::scope(|s| {
+        let threads = [0, 1].map(|of| {
+            let (maps, both) = (&maps, &both);
+            s.spawn(move || {
+                maps[of].batch(|batch| {
+                    both.wait();
+                    batch.insert(1, 1);
+                    maps[1 - of].insert(2, 2)
+                })
+            })
+        });
+        threads.map(|thread| thread.join())
+    });
+    let refused: Vec<_> = ended.iter().filter_map(|end| end.as_ref().err()).collect();
+    assert_eq!(refused.len(), 1, "one gives way, the other goes on");
+    let text = refused[0].downcast_ref::<&str>().unwrap();
+    assert!(text.contains("wait for each other for ever"), "{text}");
+    let of_the_other = usize::from(ended[0].is_err());
+    assert_eq!(maps[of_the_other].get_cloned(&1), Some(1));
+    assert_eq!(
+        maps[1 - of_the_other].get_cloned(&1),
+        None,
+        "its batch was not published"
+    );
+    assert_eq!(maps[1 - of_the_other].get_cloned(&2), Some(2));
+    assert!(maps[0].insert(3, 3).is_none() && maps[1].insert(3, 3).is_none());
+}
+
 #[test]
 fn a_batch_inside_a_batch_panics_instead_of_deadlocking() {
     let map: SnapshotMap<u32, u32> = SnapshotMap::new();

@@ -61,7 +61,8 @@ use table::{Table, TableWord};
 /// `K` and `V` are `Send + Sync + 'static`, since a removed entry is dropped later and perhaps by another thread. A panic
 /// in `Hash`, `Eq` or a closure leaves the map as it was. Closures run outside every lock and may use the map;
 /// `Eq` runs under a shard's lock, and an `Eq` that writes to that map, whatever the shard, or takes a snapshot of it
-/// panics instead of deadlocking. (Between *two* maps whose `Eq` write to each other an order is the user's, as with locks.)
+/// panics instead of deadlocking. It may write to another map; if that map's writer, in user code too, waits for this
+/// thread in turn, itself or through others, the last to wait panics.
 ///
 /// # After a fork
 /// In the child of `fork(2)` reads go on working, and so do writes, but where another thread was writing at the moment of

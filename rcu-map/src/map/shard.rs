@@ -74,14 +74,6 @@ pub(crate) struct Cleared<K, V> {
     pub(crate) outgrown: Vec<Outgrown<K, V>>,
 }
 
-/// What a write took out of the map, for the caller to retire (S3).
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Unlinked<K, V> {
-    pub(crate) node: Option<NonNull<Node<K, V>>>,
-    pub(crate) table: Option<TableWord<Node<K, V>>>,
-}
-
 /// A node that a write has linked, and the table that it replaced on the way.
 #[derive(Debug)]
 #[must_use]
@@ -173,11 +165,29 @@ impl<K, V> Shards<K, V> {
         unsafe { find_in(self.directory(), hashed, is_key) }
     }
 
+    /// Asks for the line where a hash's table is looked at first.
+    ///
+    /// # Safety
+    /// The caller is inside a read section.
+    #[inline(always)]
+    pub(crate) unsafe fn prefetch(&self, hashed: Hashed) {
+        // SAFETY: the caller's promise, for both.
+        unsafe { self.directory().table(hashed) }.prefetch_home(hashed);
+    }
+
     /// Refuses user code that runs under one of this map's locks any other of them: two threads that do it crosswise
     /// would wait for each other for ever.
-    #[inline]
+    #[inline(always)]
     fn check_reentry(&self) {
-        if holds_any() && self.books.iter().any(|books| books.lock.is_mine()) {
+        if holds_any() {
+            self.look_for_own_lock();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_for_own_lock(&self) {
+        if self.books.iter().any(|books| books.lock.is_mine()) {
             reentered();
         }
     }
@@ -186,6 +196,7 @@ impl<K, V> Shards<K, V> {
     ///
     /// # Panics
     /// When this thread holds a lock of this map; in the child of a fork, when the shard was being written at the fork.
+    #[inline(always)]
     pub(crate) fn hold(&self, hashed: Hashed) -> Held<'_, K, V> {
         self.check_reentry();
         let books = &self.books[hashed.prefix(self.shard_bits)];
@@ -264,7 +275,7 @@ impl<K, V> Shards<K, V> {
 
     /// Takes every table out; for the map's own drop.
     pub(crate) fn take_tables(&mut self) -> Vec<TableWord<Node<K, V>>> {
-        for outgrown in self.publishing.lock().drain(..) {
+        for outgrown in self.publishing.get_mut().drain(..) {
             // SAFETY: it came from a box, and no reader or writer is there to use it; it frees no table.
             drop(unsafe { Box::from_raw(outgrown.as_ptr()) });
         }
@@ -311,35 +322,32 @@ impl<'a, K, V> Held<'a, K, V> {
         unsafe { self.directory.table(hashed) }
     }
 
+    #[inline(always)]
     fn find(
         &self,
+        table: Table<'a, Node<K, V>>,
         hashed: Hashed,
         is_key: impl Fn(&K) -> bool + Copy,
     ) -> Option<(Place, NonNull<Node<K, V>>)> {
-        self.table(hashed).find(hashed, move |node| {
+        table.find(hashed, move |node| {
             // SAFETY: a node linked in the current table is unlinked, hence retired, only by a holder of the lock.
             is_key(unsafe { &node.as_ref().key })
         })
     }
 
-    /// Links a node in the place of its key's former one, or newly.
-    pub(crate) fn put(self, fresh: Fresh<K, V>) -> Unlinked<K, V>
+    /// Links a node in the place of its key's former one, or gives it back.
+    #[inline]
+    pub(crate) fn replace(&self, fresh: Fresh<K, V>) -> Result<NonNull<Node<K, V>>, Fresh<K, V>>
     where
         K: Eq,
     {
-        let wanted = fresh.key();
-        match self.find(fresh.hashed(), move |key| key == wanted) {
+        let (wanted, table) = (fresh.key(), self.table(fresh.hashed()));
+        match self.find(table, fresh.hashed(), move |key| key == wanted) {
             Some((place, old)) => {
-                self.replace(place, fresh);
-                Unlinked {
-                    node: Some(old),
-                    table: None,
-                }
+                table.replace(place, fresh.link());
+                Ok(old)
             }
-            None => Unlinked {
-                node: None,
-                table: self.link(fresh).table,
-            },
+            None => Err(fresh),
         }
     }
 
@@ -348,8 +356,8 @@ impl<'a, K, V> Held<'a, K, V> {
     where
         K: Eq,
     {
-        let wanted = fresh.key();
-        match self.find(fresh.hashed(), move |key| key == wanted) {
+        let (wanted, table) = (fresh.key(), self.table(fresh.hashed()));
+        match self.find(table, fresh.hashed(), move |key| key == wanted) {
             Some(_) => Err(fresh),
             None => Ok(self.link(fresh)),
         }
@@ -357,12 +365,10 @@ impl<'a, K, V> Held<'a, K, V> {
 
     /// Puts a node where `seen` stands; gives it back if `seen` is no longer linked. Runs no user code.
     pub(crate) fn swap(self, seen: NonNull<Node<K, V>>, fresh: Fresh<K, V>) -> Result<(), Fresh<K, V>> {
-        match self
-            .table(fresh.hashed())
-            .find(fresh.hashed(), move |node| node == seen)
-        {
+        let table = self.table(fresh.hashed());
+        match table.find(fresh.hashed(), move |node| node == seen) {
             Some((place, _)) => {
-                self.replace(place, fresh);
+                table.replace(place, fresh.link());
                 Ok(())
             }
             None => Err(fresh),
@@ -386,17 +392,14 @@ impl<'a, K, V> Held<'a, K, V> {
         hashed: Hashed,
         is_key: impl Fn(&K) -> bool + Copy,
     ) -> Option<NonNull<Node<K, V>>> {
-        let (place, node) = self.find(hashed, is_key)?;
+        let (place, node) = self.find(self.table(hashed), hashed, is_key)?;
         self.bury(hashed, place);
         Some(node)
     }
 
-    fn replace(&self, place: Place, fresh: Fresh<K, V>) {
-        self.table(fresh.hashed()).replace(place, fresh.link());
-    }
-
-    /// Links a new key's node, in the successor of its table if that would be one node too many.
-    fn link(&self, fresh: Fresh<K, V>) -> Linked<K, V> {
+    /// Links the node of a key that has none, in the successor of its table if that would be one node too many.
+    #[inline(never)]
+    pub(crate) fn link(&self, fresh: Fresh<K, V>) -> Linked<K, V> {
         let hashed = fresh.hashed();
         let table = self.table(hashed);
         let mut former = None;
@@ -485,9 +488,9 @@ mod tests {
     fn fill(shards: &Small, hashes: impl Iterator<Item = u64>) {
         for (key, hash) in (0..).zip(hashes) {
             let fresh = Fresh::new(Hashed::new(hash), key, key);
-            let unlinked = shards.hold(fresh.hashed()).put(fresh);
-            assert!(unlinked.node.is_none());
-            if let Some(word) = unlinked.table {
+            let held = shards.hold(fresh.hashed());
+            let fresh = held.replace(fresh).expect_err("keys differ");
+            if let Some(word) = held.link(fresh).table {
                 // SAFETY: replaced, and nobody else is there.
                 unsafe { Table::free(word) };
             }

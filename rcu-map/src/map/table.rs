@@ -85,8 +85,11 @@ impl<N> Line<N> {
     /// For the holder of the shard's lock.
     #[inline]
     fn link(&self, slot: usize, node: NonNull<N>) {
+        debug_assert!(slot < SLOTS);
+        // SAFETY: as in `node`; and what was found stands in such a slot.
+        let slot = unsafe { self.slots.get_unchecked(slot) };
         // Release: pairs with the Acquire in `node`; publishes the node's fields, written before it was linked.
-        self.slots[slot].store(node.as_ptr(), Ordering::Release);
+        slot.store(node.as_ptr(), Ordering::Release);
     }
 }
 
@@ -237,6 +240,12 @@ impl<'a, N> Table<'a, N> {
     fn counter(self) -> &'a Line<N> {
         // SAFETY: `allocate` made one line more, before the first; it lives for `'a`.
         unsafe { self.first().sub(1).as_ref() }
+    }
+
+    /// Asks for the line where a look-up of that hash begins.
+    #[inline(always)]
+    pub(crate) fn prefetch_home(self, hashed: Hashed) {
+        prefetch(NonNull::from(self.line(self.home(hashed))));
     }
 
     /// Finds the node that `is` accepts among those with the hash's tag. Wait-free: at most one pass over the table.

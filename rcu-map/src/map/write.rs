@@ -18,7 +18,7 @@
 use super::hash::Hashed;
 use super::node::{Fresh, Node};
 use super::retire::{Removed, retire_directory, retire_directory_and_nodes, retire_table};
-use super::shard::{Cleared, Unlinked};
+use super::shard::{Cleared, Linked};
 use super::{Entry, RcuMap};
 use crate::error::Rejected;
 use std::borrow::Borrow;
@@ -401,9 +401,35 @@ where
     }
 
     fn store(&self, key: K, value: V) -> Former<'_, K, V> {
-        let fresh = Fresh::new(self.hashed(&key), key, value);
-        let unlinked = self.shards.hold(fresh.hashed()).put(fresh);
-        self.settle(unlinked)
+        let hashed = self.hashed(&key);
+        self.foresee(hashed);
+        let fresh = Fresh::new(hashed, key, value);
+        let held = self.shards.hold(hashed);
+        match held.replace(fresh) {
+            Ok(former) => {
+                drop(held);
+                // SAFETY: M2: the replacement unlinked it.
+                Some(unsafe { Removed::new(former, self.domain()) })
+            }
+            Err(fresh) => {
+                let linked = held.link(fresh);
+                drop(held);
+                self.settle(linked);
+                None
+            }
+        }
+    }
+
+    /// Has the processor fetch the line that a look-up will begin at, while the node is allocated: a large map is not in
+    /// any cache. In a read section of its own, since a directory may be replaced before the lock is taken.
+    #[inline(always)]
+    fn foresee(&self, hashed: Hashed) {
+        // Not in a model, where a section would order what the write itself does not.
+        if cfg!(not(any(loom, shuttle))) {
+            let _section = self.domain.pin();
+            // SAFETY: inside the section.
+            unsafe { self.shards.prefetch(hashed) };
+        }
     }
 
     fn take<Q>(&self, key: &Q) -> Former<'_, K, V>
@@ -538,17 +564,13 @@ where
         Rest(self.shards.clear(), &self.domain).run();
     }
 
-    /// Retires what a write unlinked (M2).
-    fn settle(&self, unlinked: Unlinked<K, V>) -> Former<'_, K, V> {
-        // SAFETY: M2: the caller's write unlinked it.
-        let former = unlinked
-            .node
-            .map(|node| unsafe { Removed::new(node, self.domain()) });
-        if let Some(table) = unlinked.table {
+    /// Retires the table that a new node's had to give way to (M2). The node lives as long as the caller's section.
+    fn settle(&self, linked: Linked<K, V>) -> NonNull<Node<K, V>> {
+        if let Some(table) = linked.table {
             // SAFETY: M2: the caller's write unlinked the table; its nodes were carried over.
             unsafe { retire_table(self.domain(), table) };
         }
-        former
+        linked.node
     }
 
     /// Puts a node where `seen` is, if that is still linked. The caller's section, or a count, keeps its address `seen`'s.
@@ -568,11 +590,7 @@ where
     /// Links a node, or gives it back if its key has one. The node linked lives as long as the caller's section.
     fn put_if_absent(&self, fresh: Fresh<K, V>) -> Result<NonNull<Node<K, V>>, Fresh<K, V>> {
         let linked = self.shards.hold(fresh.hashed()).put_if_absent(fresh)?;
-        if let Some(table) = linked.table {
-            // SAFETY: M2: this call unlinked the table; its nodes were carried over.
-            unsafe { retire_table(self.domain(), table) };
-        }
-        Ok(linked.node)
+        Ok(self.settle(linked))
     }
 }
 

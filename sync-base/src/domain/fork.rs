@@ -10,7 +10,9 @@ mod shipped {
 
     /// Forks that lie between the first process and this one, each with the survivor's id before and after.
     const GENERATIONS: usize = 64;
-    static FORKS: AtomicUsize = AtomicUsize::new(0);
+    static FORKS: AtomicUsize = AtomicUsize::new(UNWATCHED);
+    /// Forks are not counted yet.
+    const UNWATCHED: usize = usize::MAX;
     static BEFORE: [AtomicU32; GENERATIONS] = [const { AtomicU32::new(0) }; GENERATIONS];
     static AFTER: [AtomicU32; GENERATIONS] = [const { AtomicU32::new(0) }; GENERATIONS];
 
@@ -21,6 +23,8 @@ mod shipped {
             // SAFETY: the handler below only makes system calls and stores to atomics and a plain thread-local.
             let refused = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
             assert_eq!(refused, 0, "pthread_atfork: no memory");
+            // Relaxed: whoever needs the count has called this, and the once orders it.
+            FORKS.store(0, Ordering::Relaxed);
         });
     }
 
@@ -36,12 +40,24 @@ mod shipped {
             a.store(thread_id::current(), Ordering::Relaxed);
         }
         // Relaxed: as above.
-        FORKS.store(forks + 1, Ordering::Relaxed);
+        FORKS.store(forks.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// How often this process and its ancestors have forked since the first record.
+    /// How often this process and its ancestors have forked since they are watched.
+    #[inline]
     pub(in super::super) fn count() -> usize {
         // Relaxed: changes only while the process has one thread.
+        match FORKS.load(Ordering::Relaxed) {
+            UNWATCHED => begin(),
+            forks => forks,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin() -> usize {
+        watch();
+        // Relaxed: the once in `watch` orders the store of zero before this.
         FORKS.load(Ordering::Relaxed)
     }
 
@@ -110,7 +126,7 @@ pub(super) use shipped::*;
 
 /// Counts the forks that lie between this process and the first call of this or the first read section; zero in a model.
 ///
-/// Two loads. A structure with a lock compares it with the count at which the lock was last taken: a lock that is held since
+/// One load. A structure with a lock compares it with the count at which the lock was last taken: a lock that is held since
 /// before a fork may be held by a thread that the child does not have.
 ///
 /// ```
@@ -119,6 +135,5 @@ pub(super) use shipped::*;
 /// ```
 #[inline]
 pub fn forks() -> usize {
-    watch();
     count()
 }

@@ -1,7 +1,10 @@
 //! loom's locks, which give up the processor only at a full barrier, as a kernel does.
+//!
+//! A lock that is free when it is asked for is taken by an Acquire and orders no more than that; nor does one for which a
+//! thread spins, whose last try alone counts. Only a thread that sleeps runs barriers.
 
 use super::interrupt;
-use std::sync::{LockResult, TryLockResult};
+use std::sync::{LockResult, TryLockError, TryLockResult};
 
 pub use loom::sync::{Arc, MutexGuard};
 pub use std::sync::PoisonError;
@@ -19,7 +22,11 @@ impl<T> Mutex<T> {
     /// Locks, blocking until it can.
     #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-        interrupt::while_blocked(|| self.0.lock())
+        match self.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Err(poisoned),
+            Err(TryLockError::WouldBlock) => interrupt::while_blocked(|| self.0.lock()),
+        }
     }
 
     /// Locks if nobody holds the lock.
