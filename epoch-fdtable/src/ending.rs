@@ -1,13 +1,11 @@
 //! The end of values whose last reference is gone: all for one grace, promptly where it matters.
 //!
 //! A real descriptor must not wait for a collection that may never come: its peer waits for the end, and its number is
-//! one of few. So its end is prompt however the last reference goes. What a reader holds back is counted in `WAITING`
-//! until it is freed, and while the count is not zero the next insert or close looks whether that reader has left.
+//! one of few. So its end is prompt however the last reference goes. What a reader holds back is retired as scarce: the
+//! backend counts it, and while something is counted the next insert or close looks whether that reader has left.
 //!
 //! # Invariants
-//! - I1: a body counted in `WAITING` was retired with `free_counted`, which uncounts it. So the count falls to zero, and
-//!   with it the price of looking.
-//! - I2: a panic of one value's drop or `sever` comes out only after every other value of the call was ended.
+//! - I1: a panic of one value's drop or `sever` comes out only after every other value of the call was ended.
 
 use crate::RegisteredFile;
 use crate::entry::{Body, free_body};
@@ -23,12 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-// std: the count stands outside the models, whose tests share a process; it is a hint that gives access to nothing.
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-/// Bodies of this process that were closed and wait for a reader.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 macro_rules! descriptors {
     ($($owner:ty),*) => {
@@ -65,15 +58,6 @@ pub(crate) fn sever_known<T: 'static>(value: &T) -> bool {
     descriptor(value).is_some_and(|fd| sever_descriptor(fd).is_ok())
 }
 
-/// Frees what was closed under a reader that has left since. One load if nothing waits.
-#[inline]
-pub(crate) fn tend<R: Reclaim>(reclaim: &R) {
-    // Relaxed: a hint; who misses a body leaves it to the next call.
-    if !cfg!(any(loom, shuttle)) && WAITING.load(Ordering::Relaxed) != 0 {
-        reclaim.collect_soon();
-    }
-}
-
 /// Ends bodies that the caller moved to dead: frees them if no section that is open now can hold one, else severs and
 /// retires them. The caller may free each (entry I1) and gives that right away.
 pub(crate) fn end_all<T: Send + Sync + 'static, R: Reclaim>(
@@ -88,7 +72,7 @@ pub(crate) fn end_all<T: Send + Sync + 'static, R: Reclaim>(
     let alone = reclaim.wait(&reclaim.grace(), Duration::ZERO);
     let mut panic = None;
     for body in dead {
-        // I2. Nothing of ours is half done when a drop or `sever` of the caller's panics.
+        // I1. Nothing of ours is half done when a drop or `sever` of the caller's panics.
         let ended = catch_unwind(AssertUnwindSafe(|| {
             if !alone {
                 return end_under_readers(body, reclaim, &sever);
@@ -115,7 +99,8 @@ pub(crate) fn end<T: Send + Sync + 'static, R: Reclaim>(body: NonNull<Body<T>>, 
     if is_descriptor::<T>() {
         end_all(vec![body], reclaim, sever_known::<T>);
     } else {
-        bury(body, reclaim, free_body::<T>);
+        // SAFETY: entry I1: the caller is the one that may free it; no slot names it.
+        unsafe { reclaim.retire(body.as_ptr().cast(), mem::size_of::<Body<T>>(), free_body::<T>) };
     }
 }
 
@@ -138,26 +123,8 @@ struct Burial<'r, T: Send + Sync + 'static, R: Reclaim>(NonNull<Body<T>>, &'r R)
 
 impl<T: Send + Sync + 'static, R: Reclaim> Drop for Burial<'_, T, R> {
     fn drop(&mut self) {
-        // Relaxed: a hint, as in `tend`.
-        WAITING.fetch_add(1, Ordering::Relaxed);
-        bury(self.0, self.1, free_counted::<T>);
-        self.1.hurry();
+        let node = self.0.as_ptr().cast();
+        // SAFETY: entry I1: the caller is the one that may free it; no slot names it.
+        unsafe { self.1.retire_scarce(node, mem::size_of::<Body<T>>(), free_body::<T>) };
     }
-}
-
-/// Retires a dead body of the caller's.
-fn bury<T, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R, free: unsafe fn(*mut ())) {
-    // SAFETY: entry I1: the caller is the one that may free it; no slot names it, and `free` is for this type.
-    unsafe { reclaim.retire(body.as_ptr().cast(), mem::size_of::<Body<T>>(), free) };
-}
-
-/// Frees a dead body that was counted as waiting.
-///
-/// # Safety
-/// As for [`free_body`].
-unsafe fn free_counted<T>(body: *mut ()) {
-    // Relaxed: a hint, as in `tend`.
-    WAITING.fetch_sub(1, Ordering::Relaxed);
-    // SAFETY: the caller's promise.
-    unsafe { free_body::<T>(body) };
 }

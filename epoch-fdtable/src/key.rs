@@ -1,5 +1,7 @@
 //! What names a descriptor: a bare number, or a handle that knows which opening of the number it means.
 
+use sync_base::atomic::{AtomicU64, Ordering};
+
 /// A number with the generation that it had: once the descriptor is closed or replaced, the handle names nothing, even
 /// when the number is open again. Generations are 64 bits, do not wrap, and are drawn for the whole
 /// process: a handle names nothing in any other table either, such as that of a later process with the same id.
@@ -33,26 +35,25 @@ impl Handle {
     }
 }
 
-/// Generations that a number uses up before it draws again from what the process has.
-const RUN: u64 = 1 << 16;
+/// Generations that a number uses up before it draws again from what the process has; few in a model, so that it draws.
+const RUN: u64 = if cfg!(any(loom, shuttle)) { 2 } else { 1 << 16 };
+
+sync_base::global! { static RUNS: AtomicU64 = AtomicU64::new(1); }
 
 /// The generation that follows this one of the same number; zero comes before the first.
 #[inline]
 pub(crate) fn next_generation(last: u64) -> u64 {
     let next = last + 1;
-    // A model's tests share the process, so there each table counts by itself.
-    if cfg!(any(loom, shuttle)) || (last != 0 && !next.is_multiple_of(RUN)) {
-        return next;
+    if last != 0 && !next.is_multiple_of(RUN) {
+        next
+    } else {
+        draw_run()
     }
-    draw_run()
 }
 
 /// The first of a run of generations that no number of the process has used. Greater than all drawn before.
 #[cold]
 fn draw_run() -> u64 {
-    // std: the count stands outside the models; only uniqueness matters.
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static RUNS: AtomicU64 = AtomicU64::new(1);
     // Relaxed: publishes nothing; read-modify-writes of one word never give a number twice.
     RUNS.fetch_add(1, Ordering::Relaxed) * RUN
 }

@@ -163,7 +163,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
     where
         T: Sever,
     {
-        crate::ending::tend(self.tables.reclaim());
+        self.tables.reclaim().tend();
         let unlinked = {
             let section = self.pin();
             let table = section.table(process).ok_or(FdError::NoProcess {

@@ -49,12 +49,14 @@ unsafe impl Backend for Asymmetric {
         unsafe { self.0.retire(node, bytes, free) };
     }
 
-    fn hurry(&self) {
-        self.0.hurry();
+    unsafe fn retire_scarce(&self, node: *mut (), bytes: usize, free: unsafe fn(*mut ())) {
+        // SAFETY: the caller's promise is the domain's.
+        unsafe { self.0.retire_scarce(node, bytes, free) };
     }
 
-    fn collect_soon(&self) {
-        self.0.collect_unless_held();
+    #[inline]
+    fn tend(&self) {
+        self.0.tend();
     }
 
     fn grace(&self) -> Grace {

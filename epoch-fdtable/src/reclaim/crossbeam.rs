@@ -2,9 +2,14 @@
 
 use super::{Backend, Reclaim};
 use std::time::{Duration, Instant};
-use sync_base::atomic::{AtomicBool, Ordering};
+use sync_base::atomic::{AtomicBool, AtomicUsize, Ordering};
 use sync_base::sync::Arc;
 use sync_base::{Backoff, Step, thread};
+
+sync_base::global! {
+    /// Nodes retired as scarce that wait, in whatever table: the collector is one.
+    static SCARCE: AtomicUsize = AtomicUsize::new(0);
+}
 
 /// Rounds in which an idle collector certainly advances twice and reaches our mark.
 const ROUNDS: u64 = 16;
@@ -32,12 +37,27 @@ unsafe impl Backend for CrossbeamEpoch {
         unsafe { guard.defer_unchecked(move || free(node)) };
     }
 
-    fn hurry(&self) {
-        crossbeam_epoch::pin().flush();
+    unsafe fn retire_scarce(&self, node: *mut (), _bytes: usize, free: unsafe fn(*mut ())) {
+        // Relaxed: a hint, as is the load in `tend`.
+        SCARCE.fetch_add(1, Ordering::Relaxed);
+        let guard = crossbeam_epoch::pin();
+        let end = move || {
+            // Relaxed: as above.
+            SCARCE.fetch_sub(1, Ordering::Relaxed);
+            // SAFETY: the caller vouches that `free` may run once, on any thread.
+            unsafe { free(node) };
+        };
+        // SAFETY: as above, of the closure.
+        unsafe { guard.defer_unchecked(end) };
+        guard.flush();
     }
 
-    fn collect_soon(&self) {
-        Backend::collect(self);
+    #[inline]
+    fn tend(&self) {
+        // Relaxed: who misses a node leaves it to the next call.
+        if SCARCE.load(Ordering::Relaxed) != 0 {
+            Backend::collect(self);
+        }
     }
 
     fn grace(&self) -> Arc<AtomicBool> {

@@ -36,12 +36,15 @@ pub unsafe trait Backend: Clone + Debug + Default + Send + Sync + 'static {
     /// The node is unlinked, `free` may be called on it once from any thread, and nobody else frees it.
     unsafe fn retire(&self, node: *mut (), bytes: usize, free: unsafe fn(*mut ()));
 
-    /// Sees to it that what this thread has retired is freed soon: at the end of the section that it is inside, or by
-    /// whichever thread next calls `collect_soon`.
-    fn hurry(&self);
+    /// Frees a node after a grace period and soon: at the end of the section that this thread is inside, or by whichever
+    /// thread next calls `tend`.
+    ///
+    /// # Safety
+    /// As for `retire`.
+    unsafe fn retire_scarce(&self, node: *mut (), bytes: usize, free: unsafe fn(*mut ()));
 
-    /// Frees what can be freed now, unless the reader that held back the last attempt is known to hold back this one.
-    fn collect_soon(&self);
+    /// Frees what can be freed now, if a node waits that was retired as scarce. One load if none does.
+    fn tend(&self);
 
     /// Names the present moment.
     fn grace(&self) -> Self::Grace;

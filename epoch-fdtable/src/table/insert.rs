@@ -153,7 +153,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             return Err((fresh, FdError::Shut));
         }
         if ending::is_descriptor::<T>() {
-            ending::tend(self.reclaim());
+            self.reclaim.tend();
         }
         match take(self, self.limit()) {
             Ok(number) => Ok(self.publish(number, fresh, flags)),

@@ -2,7 +2,6 @@
 
 use super::FdTable;
 use super::insert::EMPTY;
-use crate::ending;
 use crate::entry::Link;
 use crate::key::Key;
 use crate::reclaim::Reclaim;
@@ -78,7 +77,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     where
         T: Sever,
     {
-        ending::tend(self.reclaim());
+        self.reclaim.tend();
         match self.take(key) {
             Some(removed) => Ok(removed.close()),
             None => Err(FdError::NotOpen { number: key.number() }),

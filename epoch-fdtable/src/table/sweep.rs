@@ -161,7 +161,7 @@ impl<T> Unlinked<T> {
     where
         T: Sever + Send + Sync + 'static,
     {
-        ending::tend(reclaim);
+        reclaim.tend();
         let still_shared = self.still_shared;
         Swept {
             still_shared,

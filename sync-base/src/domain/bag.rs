@@ -18,6 +18,8 @@ pub(super) struct Batch {
     /// Written when sealed, by the sealer; a cell, so that a model sees a hand-over that is not ordered.
     stamp: UnsafeCell<u64>,
     pub(super) bytes: usize,
+    /// Objects of the batch that the domain counts as scarce.
+    pub(super) scarce: usize,
     pub(super) items: Vec<Retired>,
     pub(super) next: *mut Batch,
 }
@@ -27,6 +29,7 @@ impl Batch {
         Box::new(Self {
             stamp: UnsafeCell::new(0),
             bytes: 0,
+            scarce: 0,
             items: Vec::new(),
             next: ptr::null_mut(),
         })
@@ -35,6 +38,11 @@ impl Batch {
     pub(super) fn push(&mut self, item: Retired) {
         self.bytes += item.bytes;
         self.items.push(item);
+    }
+
+    pub(super) fn push_scarce(&mut self, item: Retired) {
+        self.scarce += 1;
+        self.push(item);
     }
 
     pub(super) fn seal(&mut self, stamp: u64) {

@@ -166,6 +166,30 @@ impl Core {
         }
     }
 
+    /// Takes in one object that is to be freed as soon as it can be: seals the bag, and has the guard that the thread is
+    /// inside collect when it ends.
+    ///
+    /// # Safety
+    /// As for [`retire_on`](Self::retire_on).
+    pub(super) unsafe fn retire_scarce_on(record: &Record, item: Retired) {
+        let core = record.core();
+        core.count_scarce();
+        // SAFETY: the caller owns the record.
+        unsafe {
+            record.with_owner(|owner| owner.bag.get_or_insert_with(Batch::new).push_scarce(item));
+        }
+        // SAFETY: as above.
+        let waiting = unsafe { core.seal(record) };
+        if !Self::need(record) && core.is_due(waiting) {
+            Self::collect_own(record);
+        }
+    }
+
+    fn count_scarce(&self) {
+        // Relaxed: counted before the batch is pushed, whose hand-over orders this before the count is taken back.
+        self.scarce.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Seals the full bag, then frees what can be freed if that is due; after the guard, if the thread is inside one.
     #[cold]
     #[inline(never)]
@@ -181,7 +205,7 @@ impl Core {
     }
 
     /// Has the guard that the calling thread is inside free what it can when it ends; `false` if there is none.
-    pub(super) fn need(record: &Record) -> bool {
+    fn need(record: &Record) -> bool {
         let word = record.word();
         if word.is_pinned() {
             // Release: pairs with the Acquire in `Core::scan`, as any store to a pinned state.
@@ -194,6 +218,14 @@ impl Core {
     pub(super) fn retire_orphan(&self, item: Retired) {
         let mut batch = Batch::new();
         batch.push(item);
+        self.orphans.push(self.stamped(batch));
+    }
+
+    /// The same for one that is scarce.
+    pub(super) fn retire_scarce_orphan(&self, item: Retired) {
+        self.count_scarce();
+        let mut batch = Batch::new();
+        batch.push_scarce(item);
         self.orphans.push(self.stamped(batch));
     }
 
@@ -330,6 +362,12 @@ impl Core {
                 // SAFETY: unlinked before the stamp; every reader that could have found it has left (or none can
                 // exist any more); popped, so called once.
                 unsafe { (item.reclaim)(item.ptr) };
+            }
+            let scarce = std::mem::take(&mut batch.scarce);
+            if scarce != 0 {
+                // Relaxed: as in `count_scarce`; a count that gives access to nothing.
+                let before = self.scarce.fetch_sub(scarce, Ordering::Relaxed);
+                debug_assert!(before >= scarce, "I7: uncounted before it was counted");
             }
             if let Some(batch) = freeing.batch.take().filter(|_| emptied < SPARES) {
                 spare.push(batch);

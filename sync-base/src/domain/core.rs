@@ -22,6 +22,8 @@ pub(super) struct Core {
     pub(super) live: Tally,
     /// Batches whose owner is gone.
     pub(super) orphans: Sealed,
+    /// Objects retired as scarce and not yet freed: while there are any, `tend` looks for them.
+    pub(super) scarce: AtomicUsize,
     /// The reader that held back the last sweep of the whole domain, with its state then.
     pub(super) blocker: AtomicPtr<Record>,
     pub(super) blocker_word: AtomicU64,
@@ -76,6 +78,7 @@ macro_rules! core_new {
                 records: Registry::new(),
                 live: Tally::new(0),
                 orphans: Sealed::new(),
+                scarce: AtomicUsize::new(0),
                 blocker: AtomicPtr::new(std::ptr::null_mut()),
                 blocker_word: AtomicU64::new(0),
                 settings,

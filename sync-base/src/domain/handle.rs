@@ -205,21 +205,35 @@ impl Domain {
         local::seal_own(self.core());
     }
 
-    /// Hands over what the calling thread has retired, as [`flush`](Domain::flush) does; and if the thread is inside a guard,
-    /// sees to it that the end of that guard frees what it can, however little waits. For garbage that holds something
-    /// scarcer than memory.
-    pub fn hurry(&self) {
-        self.flush();
-        if let Some(record) = local::find(self.core, self.slot) {
-            // SAFETY: `find` returns the calling thread's record.
-            Core::need(unsafe { &*record });
+    /// Retires an object that holds something scarcer than memory, such as a descriptor of the kernel: it is freed at the end
+    /// of the guard that the calling thread is inside, or by whoever next calls [`tend`](Self::tend) or collects, once the
+    /// readers that may hold it have left. Otherwise as [`retire`](Self::retire), and dearer: it makes a batch of its own.
+    ///
+    /// # Safety
+    /// As for [`retire`](Self::retire).
+    pub unsafe fn retire_scarce(&self, ptr: *mut (), bytes: usize, reclaim: unsafe fn(*mut ())) {
+        let item = Retired { ptr, bytes, reclaim };
+        let record = match local::cached(self.core, self.slot) {
+            Some(record) => Some(record),
+            None => local::register(self.core, self.slot),
+        };
+        match record {
+            // SAFETY: the calling thread's record; the caller vouches for the item.
+            Some(record) => unsafe { Core::retire_scarce_on(&*record, item) },
+            None => self.core().retire_scarce_orphan(item),
         }
     }
 
-    /// Frees all that can be freed now, as [`collect`](Domain::collect) does; returns at once, without a barrier, while the
-    /// reader that held back the last such attempt is still in the same section.
-    pub fn collect_unless_held(&self) -> usize {
-        self.core().collect_unless_held()
+    /// Frees all that can be freed now, if anything that was retired as scarce waits; returns how many objects were.
+    ///
+    /// One load if nothing waits; no barrier while the reader that held back the last attempt is still in the same section.
+    #[inline]
+    pub fn tend(&self) -> usize {
+        // Relaxed: a hint; who misses an object leaves it to the next call.
+        if self.core().scarce.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        self.core().tend()
     }
 
     /// Says whether `bytes` more of garbage stay within the limit. One load; frees nothing and counts nothing.

@@ -101,9 +101,10 @@ impl Core {
         Err(Blocker(record, word))
     }
 
-    /// Sweeps, unless the reader that held back the last sweep holds back this one too: what was retired since then
-    /// waits for the same section.
-    pub(super) fn collect_unless_held(&self) -> usize {
+    /// Sweeps for what is scarce, unless the reader that held back the last sweep holds back this one too: what was
+    /// retired since then waits for the same section.
+    #[cold]
+    pub(super) fn tend(&self) -> usize {
         if self.same_blocker().is_some() {
             return 0;
         }

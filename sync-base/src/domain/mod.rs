@@ -23,6 +23,8 @@
 //! - I5: a record has one owner, who alone writes its state and touches its bag; records are never freed while the core
 //!   lives, and are reused.
 //! - I6: a batch is in one list or owned by one thread.
+//! - I7: what was retired as scarce is counted before its batch can be taken, and uncounted once the batch is empty: so
+//!   the count falls to zero, and with it the price of looking, and is never less than what waits.
 //!
 //! # Orderings
 //! | access | order | pairs with |
@@ -35,6 +37,7 @@
 //! | `done` fetch_max, load | AcqRel, Acquire | each other: one thread's barrier serves others |
 //! | `done` load in `is_due` | Relaxed | a hint: `horizon` loads again |
 //! | `sealed` push, take | Release, Acquire | each other: I6 |
+//! | `scarce` | Relaxed | a hint; the hand-over of the batch orders adding before subtracting: I7 |
 //!
 //! # Limits
 //! A reader that stays holds back all that is retired meanwhile. A domain's garbage limit bounds that: see

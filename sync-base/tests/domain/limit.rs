@@ -1,6 +1,6 @@
 //! Readers that stay: the garbage limit, who is named, graces.
 
-use super::{Counted, Drops, retire, sleeper};
+use super::{Counted, Drops, retire, retire_scarce, sleeper};
 use std::sync::Barrier;
 use std::time::Duration;
 use sync_base::Domain;
@@ -124,20 +124,20 @@ fn a_grace_of_another_domain_is_refused() {
 }
 
 #[test]
-fn collecting_beside_the_same_section_costs_no_barrier_and_resumes_when_it_ends() {
+fn tending_beside_the_same_section_costs_no_barrier_and_resumes_when_it_ends() {
     let (domain, drops) = (Domain::new(), Drops::default());
     let (wake, thread) = sleeper(&domain, "asleep");
-    retire(&domain, &drops);
-    assert_eq!(domain.collect_unless_held(), 0);
+    retire_scarce(&domain, &drops);
+    assert_eq!(domain.tend(), 0);
     let barriers = domain.stats().heavy_barriers;
     for _ in 0..100 {
-        retire(&domain, &drops);
-        assert_eq!(domain.collect_unless_held(), 0);
+        retire_scarce(&domain, &drops);
+        assert_eq!(domain.tend(), 0);
     }
     assert_eq!(domain.stats().heavy_barriers, barriers);
     wake.send(()).unwrap();
     thread.join().unwrap();
-    assert_eq!((domain.collect_unless_held(), drops.count()), (101, 101));
+    assert_eq!((domain.tend(), drops.count()), (101, 101));
 }
 
 #[test]

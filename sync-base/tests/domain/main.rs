@@ -58,6 +58,16 @@ fn retire(domain: &Domain, drops: &Drops) {
     unsafe { domain.retire_box(object) };
 }
 
+fn retire_scarce(domain: &Domain, drops: &Drops) {
+    unsafe fn reclaim(object: *mut ()) {
+        // SAFETY: from the box below, once.
+        drop(unsafe { Box::from_raw(object.cast::<Counted>()) });
+    }
+    let object = Box::into_raw(Box::new(Counted(drops.clone())));
+    // SAFETY: linked nowhere, retired once; `reclaim` is for its type.
+    unsafe { domain.retire_scarce(object.cast(), size_of::<Counted>(), reclaim) };
+}
+
 /// A thread that pins, says so, and stays until told.
 fn sleeper(domain: &Domain, name: &str) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
     let domain = domain.clone();

@@ -1,6 +1,6 @@
 //! What is retired is freed once, whatever its reclaim function does.
 
-use super::{Counted, Drops, eventually, retire};
+use super::{Counted, Drops, eventually, retire, retire_scarce};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use sync_base::Domain;
@@ -144,20 +144,46 @@ fn stress_every_object_is_freed_once_and_none_while_it_is_read() {
 }
 
 #[test]
-fn hurried_garbage_goes_with_the_guard_however_little_it_is() {
+fn what_is_scarce_goes_with_the_guard_however_little_it_is() {
     let (domain, drops) = (Domain::new(), Drops::default());
-    for hurried in [false, true] {
+    for scarce in [false, true] {
         let guard = domain.pin();
-        retire(&domain, &drops);
-        if hurried {
-            domain.hurry();
+        if scarce {
+            retire_scarce(&domain, &drops);
+        } else {
+            retire(&domain, &drops);
         }
         drop(guard);
         // The first waits for its batch to fill, and goes with the second.
-        assert_eq!(drops.count(), if hurried { 2 } else { 0 });
+        assert_eq!(drops.count(), if scarce { 2 } else { 0 });
     }
-    retire(&domain, &drops);
-    domain.hurry();
-    std::thread::scope(|s| s.spawn(|| domain.collect()).join()).unwrap();
+    retire_scarce(&domain, &drops);
+    std::thread::scope(|s| s.spawn(|| domain.tend()).join()).unwrap();
     assert_eq!(drops.count(), 3, "handed over, so any thread frees it");
+}
+
+#[test]
+fn tending_looks_only_while_something_scarce_waits() {
+    let (domain, drops) = (Domain::new(), Drops::default());
+    retire(&domain, &drops);
+    domain.flush();
+    assert_eq!((domain.tend(), domain.stats().heavy_barriers), (0, 0), "nothing scarce");
+    retire_scarce(&domain, &drops);
+    assert_eq!((domain.tend(), drops.count()), (2, 2));
+    let barriers = domain.stats().heavy_barriers;
+    assert_eq!((domain.tend(), domain.stats().heavy_barriers), (0, barriers), "uncounted again");
+}
+
+#[test]
+fn a_scarce_object_whose_end_panics_is_uncounted_all_the_same() {
+    unsafe fn panics(_: *mut ()) {
+        panic!("the object's own");
+    }
+    let domain = Domain::new();
+    // SAFETY: the function reads nothing.
+    unsafe { domain.retire_scarce(std::ptr::null_mut(), 8, panics) };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| domain.tend())).is_err());
+    domain.tend();
+    let barriers = domain.stats().heavy_barriers;
+    assert_eq!((domain.tend(), domain.stats().heavy_barriers), (0, barriers));
 }
