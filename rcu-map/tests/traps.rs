@@ -281,9 +281,28 @@ fn c1_try_writes_of_the_map_hand_back_what_they_were_given() {
         assert_eq!((key, decide(None)), (0, Action::Remove));
         assert!(map.try_compute(0, |_| Action::Keep).is_ok());
         assert!(map.try_compute(1, |_| Action::Put([1; 1000])).is_ok());
+        let (old, new) = (map.get_cloned(&0), Some([5; 1000]));
+        let back = map.try_compare_exchange(0, old.as_ref(), new).unwrap_err();
+        assert_eq!(back.into_value(), (0, new));
+        assert!(
+            map.try_compare_exchange(0, new.as_ref(), None)
+                .is_ok_and(|found| found.is_err())
+        );
+        assert!(
+            map.try_compare_exchange(2, None, new)
+                .is_ok_and(|former| former.is_ok())
+        );
+        assert_eq!(map.try_retain(|_, _| true), Ok(0), "nothing is to go");
+        assert_eq!(map.try_retain(|key, _| *key != 0).unwrap_err().limit, 4096);
         assert!(map.try_clear().is_err());
-        assert_eq!((map.len(), domain.stats().limit_exceeded), (2, exceeded));
+        assert_eq!((map.len(), domain.stats().limit_exceeded), (3, exceeded));
     });
+    let old = map.get_cloned(&2);
+    assert!(
+        map.try_compare_exchange(2, old.as_ref(), None)
+            .is_ok_and(|former| former.is_ok_and(|f| f.is_some()))
+    );
+    assert_eq!((map.try_retain(|key, _| *key == 0), map.len()), (Ok(1), 1));
     assert!(map.try_compute(0, |_| Action::Put([3; 1000])).is_ok());
     assert_eq!(map.get_cloned(&0).map(|v| v[0]), Some(3));
     assert!(map.try_update(&0, |_| [4; 1000]).is_ok() && map.try_remove(&0).is_ok());

@@ -12,6 +12,7 @@
 //!   `get_or_insert_with` or `retain` may therefore use the map freely.
 
 mod build;
+mod bulk;
 mod control;
 mod directory;
 mod hash;

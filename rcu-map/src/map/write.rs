@@ -17,8 +17,8 @@
 
 use super::hash::Hashed;
 use super::node::{Fresh, Node};
-use super::retire::{Removed, retire_directory, retire_directory_and_nodes, retire_table};
-use super::shard::{Cleared, Linked};
+use super::retire::{Removed, retire_table};
+use super::shard::Linked;
 use super::{Entry, RcuMap};
 use crate::error::Rejected;
 use std::borrow::Borrow;
@@ -253,10 +253,53 @@ where
     where
         V: PartialEq,
     {
-        let equals = |value: &V| expected == Some(value);
-        if expected.is_some() && !self.has_room() && self.with(&key, equals) == Some(true) {
+        if self.lacks_room_to_change(&key, expected) {
             self.domain.admit(Node::<K, V>::BYTES);
         }
+        self.exchange(key, expected, new)
+    }
+
+    /// As [`compare_exchange`](Self::compare_exchange), but changes no entry that is present once readers that hold garbage
+    /// up have brought the domain to its limit.
+    ///
+    /// # Errors
+    /// [`Rejected`] with key and `new`, naming the stalled reader's thread; the map is unchanged.
+    #[allow(clippy::type_complexity)]
+    pub fn try_compare_exchange(
+        &self,
+        key: K,
+        expected: Option<&V>,
+        new: Option<V>,
+    ) -> Result<Result<Former<'_, K, V>, CompareExchangeError<K, V>>, Rejected<(K, Option<V>)>>
+    where
+        V: PartialEq,
+    {
+        if self.lacks_room_to_change(&key, expected)
+            && let Err(stalled) = self.domain.try_admit(Node::<K, V>::BYTES)
+        {
+            return Err(Rejected::new((key, new), stalled));
+        }
+        Ok(self.exchange(key, expected, new))
+    }
+
+    fn lacks_room_to_change(&self, key: &K, expected: Option<&V>) -> bool
+    where
+        V: PartialEq,
+    {
+        expected.is_some()
+            && !self.has_room()
+            && self.with(key, |value| expected == Some(value)) == Some(true)
+    }
+
+    fn exchange(
+        &self,
+        key: K,
+        expected: Option<&V>,
+        new: Option<V>,
+    ) -> Result<Former<'_, K, V>, CompareExchangeError<K, V>>
+    where
+        V: PartialEq,
+    {
         let guard = self.domain.pin();
         let (result, key) = self.exchange_in(key, expected, new, &guard);
         then_drop(result, (guard, key))
@@ -306,76 +349,14 @@ where
         }
     }
 
-    /// Removes every entry for which `keep` says false, and returns how many. O(n), one entry at a time.
-    ///
-    /// `keep` runs outside every lock, once for each entry met. An entry replaced between its look and its removal
-    /// stays. Weakly consistent, like a walk. Waits for room once, at the first removal.
-    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> usize {
-        let guard = self.domain.pin();
-        let (mut removed, mut asked) = (0, false);
-        for node in super::Iter::new(&self.shards, &guard).nodes() {
-            if keep(&node.key, &node.value) {
-                continue;
-            }
-            if !asked {
-                self.domain.admit(Node::<K, V>::BYTES);
-                asked = true;
-            }
-            removed += usize::from(self.unlink(node.hashed, NonNull::from(node)).is_some());
-        }
-        removed
-    }
-
-    /// Removes every entry at once: one store puts an empty table in the place of all, while writers wait.
-    ///
-    /// Linearizable with every other operation, snapshots included: what was stored before is gone, what is stored after
-    /// stays. A walk that began before goes on over what it was walking. Costs O(1) (a fresh table of least size, some
-    /// 8 KiB); freeing the entries costs O(n), later. Readers inside a section go on seeing what they hold.
-    ///
-    /// Asks for room for every entry at once: where a stalled reader prevents it, it waits, then goes past the limit, counted.
-    pub fn clear(&self) {
-        let bytes = self.entry_bytes();
-        if bytes != 0 {
-            self.domain.admit(bytes);
-        }
-        self.empty();
-    }
-
-    /// As [`clear`](Self::clear), unless a stalled reader would hold back so much that the domain passed its limit.
-    ///
-    /// # Errors
-    /// [`Stalled`], naming the reader's thread; the map is unchanged.
-    pub fn try_clear(&self) -> Result<(), Stalled> {
-        let bytes = self.entry_bytes();
-        if bytes != 0 {
-            self.domain.try_admit(bytes)?;
-        }
-        self.empty();
-        Ok(())
-    }
-
-    /// Stores every pair, one at a time: readers may see some of them before the rest. Takes `&self`.
-    ///
-    /// Waits for room while there is some to be had by it; once a stalled reader has made it wait in vain, the rest is
-    /// stored without waiting.
-    pub fn extend(&self, entries: impl IntoIterator<Item = (K, V)>) {
-        let mut waits = true;
-        for (key, value) in entries {
-            if waits && self.lacks_room_for(&key) {
-                waits = self.domain.admit(Node::<K, V>::BYTES);
-            }
-            self.store(key, value);
-        }
-    }
-
     #[inline]
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.domain.has_room(Node::<K, V>::BYTES)
     }
 
     /// Whether a write to a key would make garbage that there is no room for. One load while there is room.
     #[inline]
-    fn lacks_room_for<Q>(&self, key: &Q) -> bool
+    pub(super) fn lacks_room_for<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
@@ -396,11 +377,7 @@ where
         }
     }
 
-    fn entry_bytes(&self) -> usize {
-        self.len().saturating_mul(Node::<K, V>::BYTES)
-    }
-
-    fn store(&self, key: K, value: V) -> Former<'_, K, V> {
+    pub(super) fn store(&self, key: K, value: V) -> Former<'_, K, V> {
         let hashed = self.hashed(&key);
         self.foresee(hashed);
         let fresh = Fresh::new(hashed, key, value);
@@ -530,40 +507,6 @@ where
         }
     }
 
-    /// Empties the map; retires all that was in it, whatever panics meanwhile.
-    fn empty(&self) {
-        struct Rest<'m, K, V>(Cleared<K, V>, &'m Domain)
-        where
-            K: Send + Sync + 'static,
-            V: Send + Sync + 'static;
-        impl<K, V> Rest<'_, K, V>
-        where
-            K: Send + Sync + 'static,
-            V: Send + Sync + 'static,
-        {
-            fn run(&mut self) {
-                if let Some(directory) = self.0.directory.take() {
-                    // SAFETY: M2: the clear unlinked the directory, its tables and every node still linked in them.
-                    unsafe { retire_directory_and_nodes(self.1, directory) };
-                }
-                while let Some(outgrown) = self.0.outgrown.pop() {
-                    // SAFETY: M2: unlinked when it was outgrown, and kept by nobody any more.
-                    unsafe { retire_directory(self.1, outgrown) };
-                }
-            }
-        }
-        impl<K, V> Drop for Rest<'_, K, V>
-        where
-            K: Send + Sync + 'static,
-            V: Send + Sync + 'static,
-        {
-            fn drop(&mut self) {
-                self.run();
-            }
-        }
-        Rest(self.shards.clear(), &self.domain).run();
-    }
-
     /// Retires the table that a new node's had to give way to (M2). The node lives as long as the caller's section.
     fn settle(&self, linked: Linked<K, V>) -> NonNull<Node<K, V>> {
         if let Some(table) = linked.table {
@@ -581,7 +524,7 @@ where
     }
 
     /// Unlinks `seen` if it is still linked. As for [`swap`](Self::swap).
-    fn unlink(&self, hashed: Hashed, seen: NonNull<Node<K, V>>) -> Former<'_, K, V> {
+    pub(super) fn unlink(&self, hashed: Hashed, seen: NonNull<Node<K, V>>) -> Former<'_, K, V> {
         let gone = self.shards.hold(hashed).unlink(hashed, seen);
         // SAFETY: M2: this call unlinked it.
         gone.then(|| unsafe { Removed::new(seen, self.domain()) })

@@ -52,7 +52,7 @@ impl Domain {
         let mut wait = Wait::new(limit);
         while let Err(blocker) = self.pass(grace) {
             if blocker.is_self() || !wait.step() {
-                return Err(blocker.report(self.core()));
+                return Err(blocker.report(self.core(), 0));
             }
         }
         Ok(())

@@ -175,7 +175,7 @@ impl Domain {
         let core = self.core();
         core.make_room(bytes).map_err(|blocker| {
             core.counts.refused.add(1);
-            blocker.report(core)
+            blocker.report(core, bytes)
         })
     }
 

@@ -18,6 +18,8 @@ pub struct Stalled {
     pub name: Option<String>,
     /// Bytes held back.
     pub garbage: usize,
+    /// Bytes that the refused operation would have added; zero where none was refused.
+    pub asked: usize,
     /// Bytes the domain allows.
     pub limit: usize,
 }
@@ -28,21 +30,29 @@ impl fmt::Display for Stalled {
             thread,
             name,
             garbage,
+            asked,
             limit,
         } = self;
         let name = name.as_deref().unwrap_or("ended, its guard forgotten");
-        if *thread == super::thread_id::current() {
-            return write!(
-                f,
-                "this very thread ({thread}, {name}) holds back {garbage} bytes of garbage (limit {limit}) by its own guard: \
-                 drop or repin it before the call"
-            );
+        let is_own = *thread == super::thread_id::current();
+        if is_own {
+            write!(f, "this very thread ({thread}, {name}), by its own guard,")?;
+        } else {
+            write!(f, "a reader on thread {thread} ({name})")?;
         }
-        write!(
-            f,
-            "a reader on thread {thread} ({name}) holds back {garbage} bytes of garbage (limit {limit}): let it drop or \
-             repin its guard"
-        )
+        write!(f, " holds back {garbage} bytes of garbage (limit {limit})")?;
+        if *asked > 0 {
+            write!(f, ", and {asked} more would pass the limit")?;
+        }
+        f.write_str(if is_own {
+            ": drop or repin the guard before the call"
+        } else {
+            ": let it drop or repin its guard"
+        })?;
+        if *asked > *limit {
+            f.write_str(", or give the domain a limit that this one operation fits in")?;
+        }
+        Ok(())
     }
 }
 
@@ -64,13 +74,15 @@ impl Blocker {
         Word(unsafe { &*self.0 }.state.load(Ordering::Relaxed)).holds_as(self.1)
     }
 
-    pub(super) fn report(self, core: &Core) -> Stalled {
+    /// Names the reader, to whose thread `asked` bytes were refused.
+    pub(super) fn report(self, core: &Core, asked: usize) -> Stalled {
         // SAFETY: as above.
         let thread = super::fork::thread(unsafe { &*self.0 });
         Stalled {
             thread,
             name: super::thread_id::name(thread),
             garbage: core.garbage.get(),
+            asked,
             limit: core.settings.garbage_limit,
         }
     }

@@ -48,7 +48,7 @@ impl Domain {
             records: core.records.iter().count(),
             records_live: core.live.get(),
             mode: mode(),
-            oldest_reader: oldest.map(|(record, word)| Blocker(record, word).report(core)),
+            oldest_reader: oldest.map(|(record, word)| Blocker(record, word).report(core, 0)),
         }
     }
 }

@@ -163,3 +163,20 @@ fn a_stall_by_ones_own_guard_says_so_and_another_thread_is_named() {
     wake.send(()).unwrap();
     thread.join().unwrap();
 }
+
+#[test]
+fn a_refusal_says_what_was_asked_and_what_helps_if_the_limit_is_too_small_for_it() {
+    let domain = Domain::builder().garbage_limit(100).build();
+    let (wake, thread) = sleeper(&domain, "asleep");
+    let stalled = domain.try_admit(200).unwrap_err();
+    assert_eq!((stalled.garbage, stalled.asked, stalled.limit), (0, 200, 100));
+    let text = stalled.to_string();
+    assert!(text.contains("and 200 more") && text.contains("fits in"), "{text}");
+    retire(&domain, &Drops::default());
+    domain.flush();
+    let text = domain.try_admit(100).unwrap_err().to_string();
+    assert!(text.contains("and 100 more") && !text.contains("fits in"), "{text}");
+    assert_eq!(domain.stats().oldest_reader.map(|reader| reader.asked), Some(0));
+    wake.send(()).unwrap();
+    thread.join().unwrap();
+}
