@@ -11,7 +11,7 @@ use crate::RegisteredFile;
 use crate::entry::{Body, free_body};
 use crate::reclaim::Reclaim;
 use crate::removed::Closed;
-use crate::sever::sever_descriptor;
+use crate::sever::{Sever, sever_descriptor};
 use crate::table::Swept;
 use std::any::{Any, TypeId};
 use std::fs::File;
@@ -27,7 +27,7 @@ macro_rules! descriptors {
     ($($owner:ty),*) => {
         /// Says whether the type owns one descriptor of the kernel. Known when it is compiled.
         #[inline(always)]
-        pub(crate) fn is_descriptor<T: 'static>() -> bool {
+        fn is_descriptor<T: 'static>() -> bool {
             let this = TypeId::of::<T>();
             $(this == TypeId::of::<$owner>() ||)* false
         }
@@ -54,8 +54,57 @@ descriptors!(
 );
 
 /// Severs a value whose type is one of the kernel's descriptors.
-pub(crate) fn sever_known<T: 'static>(value: &T) -> bool {
+fn sever_known<T: 'static>(value: &T) -> bool {
     descriptor(value).is_some_and(|fd| sever_descriptor(fd).is_ok())
+}
+
+/// How the values of a table end when their last reference is dropped: promptly, cut off by this function where a reader
+/// is in the way; or with the next collection.
+#[derive(Debug)]
+pub(crate) struct End<T>(Option<fn(&T) -> bool>);
+
+impl<T> Clone for End<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for End<T> {}
+
+impl<T: Send + Sync + 'static> End<T> {
+    /// Promptly for a real descriptor, else not.
+    #[inline(always)]
+    pub(crate) fn by_type() -> Self {
+        let known: fn(&T) -> bool = sever_known::<T>;
+        Self(is_descriptor::<T>().then_some(known))
+    }
+
+    /// Promptly, as the type has it.
+    pub(crate) fn promptly() -> Self
+    where
+        T: Sever,
+    {
+        Self(Some(T::sever))
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_prompt(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Ends one dead body of the caller's.
+    pub(crate) fn end<R: Reclaim>(self, body: NonNull<Body<T>>, reclaim: &R) {
+        if self.is_prompt() {
+            self.end_all(vec![body], reclaim);
+        } else {
+            // SAFETY: entry I1: the caller is the one that may free it; no slot names it.
+            unsafe { reclaim.retire(body.as_ptr().cast(), mem::size_of::<Body<T>>(), free_body::<T>) };
+        }
+    }
+
+    /// Ends dead bodies of the caller's now, as far as readers allow.
+    pub(crate) fn end_all<R: Reclaim>(self, dead: Vec<NonNull<Body<T>>>, reclaim: &R) {
+        end_all(dead, reclaim, |value| self.0.is_some_and(|sever| sever(value)));
+    }
 }
 
 /// Ends bodies that the caller moved to dead: frees them if no section that is open now can hold one, else severs and
@@ -94,16 +143,6 @@ pub(crate) fn end_all<T: Send + Sync + 'static, R: Reclaim>(
     }
 }
 
-/// Ends one dead body of the caller's: at once if it is a real descriptor, else with the next collection.
-pub(crate) fn end<T: Send + Sync + 'static, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R) {
-    if is_descriptor::<T>() {
-        end_all(vec![body], reclaim, sever_known::<T>);
-    } else {
-        // SAFETY: entry I1: the caller is the one that may free it; no slot names it.
-        unsafe { reclaim.retire(body.as_ptr().cast(), mem::size_of::<Body<T>>(), free_body::<T>) };
-    }
-}
-
 /// Cuts off a dead body of the caller's, where its type can, and retires it, to be freed as soon as its readers have left.
 pub(crate) fn end_under_readers<T: Send + Sync + 'static, R: Reclaim>(
     body: NonNull<Body<T>>,
@@ -125,6 +164,9 @@ impl<T: Send + Sync + 'static, R: Reclaim> Drop for Burial<'_, T, R> {
     fn drop(&mut self) {
         let node = self.0.as_ptr().cast();
         // SAFETY: entry I1: the caller is the one that may free it; no slot names it.
-        unsafe { self.1.retire_scarce(node, mem::size_of::<Body<T>>(), free_body::<T>) };
+        unsafe {
+            self.1
+                .retire_scarce(node, mem::size_of::<Body<T>>(), free_body::<T>)
+        };
     }
 }

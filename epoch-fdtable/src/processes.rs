@@ -8,6 +8,7 @@
 //! that has the table is refused, or sees the shut and is swept (table I5): nothing is opened in a dead process. The
 //! empty table itself is freed a grace period later.
 
+use crate::ending::End;
 use crate::reclaim::{Asymmetric, Reclaim};
 use crate::table::{FdTable, Pinned, Swept};
 use crate::{FdError, Handle, Key, Refused, Sever};
@@ -36,6 +37,8 @@ pub struct ProcessTables<T: Send + Sync + 'static, R: Reclaim = Asymmetric> {
     tables: FdTable<FdTable<T, R>, R>,
     limit: u32,
     hard_limit: u32,
+    /// How values end in the tables to be made.
+    end: End<T>,
 }
 
 /// The processes inside a read section.
@@ -66,7 +69,19 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
             tables: FdTable::with_reclaim(processes, processes, reclaim),
             limit,
             hard_limit,
+            end: End::by_type(),
         }
+    }
+
+    /// Ends each value of a process made from here on as soon as its last holder is dropped; see
+    /// [`FdTable::ending_promptly`].
+    #[must_use]
+    pub fn ending_promptly(mut self) -> Self
+    where
+        T: Sever,
+    {
+        self.end = End::promptly();
+        self
     }
 
     /// Gives a process an empty table. Its handle tells it from a later process with the same id.
@@ -75,7 +90,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> ProcessTables<T, R> {
     /// [`FdError::ProcessTaken`] when the process exists, [`FdError::ProcessPastLimit`] when the id is too great.
     pub fn create(&self, process: u32) -> Result<Handle, FdError> {
         // SAFETY: the table is used through a section of `self`, which holds the handle, or freed by the backend.
-        let table = unsafe { FdTable::within(self.limit, self.hard_limit, self.tables.reclaim()) };
+        let table = unsafe { FdTable::within(self.limit, self.hard_limit, self.tables.reclaim(), self.end) };
         self.adopt(process, table)
     }
 

@@ -4,7 +4,7 @@
 //! *Counted*: holds the reference that the slot held. *Dead*: that was the last one, and this `Removed` alone may free
 //! the body, a grace period later. `try_into_inner`, `into_inner_timeout` and `close` move counted -> dead; dropping retires.
 
-use crate::ending;
+use crate::ending::{self, End};
 use crate::entry::Body;
 use crate::reclaim::Reclaim;
 use crate::sever::Sever;
@@ -27,6 +27,7 @@ use std::time::Duration;
 pub struct Removed<'t, T: Send + Sync + 'static, R: Reclaim> {
     body: NonNull<Body<T>>,
     reclaim: &'t R,
+    end: End<T>,
     /// When the body died, once it has.
     dead: Option<R::Grace>,
 }
@@ -55,10 +56,11 @@ pub enum Closed {
 
 impl<'t, T: Send + Sync + 'static, R: Reclaim> Removed<'t, T, R> {
     /// Takes over the reference of a slot that the caller emptied.
-    pub(crate) fn from_reference(body: NonNull<Body<T>>, reclaim: &'t R) -> Self {
+    pub(crate) fn from_reference(body: NonNull<Body<T>>, reclaim: &'t R, end: End<T>) -> Self {
         Self {
             body,
             reclaim,
+            end,
             dead: None,
         }
     }
@@ -102,7 +104,7 @@ impl<'t, T: Send + Sync + 'static, R: Reclaim> Removed<'t, T, R> {
         if self.dead.is_some() {
             return Err(self);
         }
-        let shared = Shared::from_reference(self.body, self.reclaim.clone());
+        let shared = Shared::from_reference(self.body, self.reclaim.clone(), self.end);
         self.forget();
         Ok(shared)
     }
@@ -144,6 +146,7 @@ impl<'t, T: Send + Sync + 'static, R: Reclaim> Removed<'t, T, R> {
         let moved = Removed {
             body: self.body,
             reclaim,
+            end: self.end,
             dead: self.dead.take(),
         };
         self.forget();
@@ -172,9 +175,9 @@ impl<T: Send + Sync + 'static, R: Reclaim> Deref for Removed<'_, T, R> {
 impl<T: Send + Sync + 'static, R: Reclaim> Drop for Removed<'_, T, R> {
     fn drop(&mut self) {
         if self.dead.is_some() {
-            ending::end(self.body, self.reclaim);
+            self.end.end(self.body, self.reclaim);
         } else {
-            release(self.body, self.reclaim);
+            release(self.body, self.reclaim, self.end);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A counted handle to a value that is, or was, in a table.
 
-use crate::ending;
+use crate::ending::End;
 use crate::entry::Body;
 use crate::reclaim::Reclaim;
 use crate::removed::{Closed, Removed};
@@ -17,6 +17,7 @@ use std::ptr::{self, NonNull};
 pub struct Shared<T: Send + Sync + 'static, R: Reclaim> {
     body: NonNull<Body<T>>,
     reclaim: R,
+    end: End<T>,
 }
 
 // SAFETY: a `Shared` gives `&T` on whichever thread has it and may drop the `T` there, so `T: Send + Sync`.
@@ -26,8 +27,8 @@ unsafe impl<T: Send + Sync, R: Reclaim> Sync for Shared<T, R> {}
 
 impl<T: Send + Sync + 'static, R: Reclaim> Shared<T, R> {
     /// Takes over a reference that the caller holds.
-    pub(crate) fn from_reference(body: NonNull<Body<T>>, reclaim: R) -> Self {
-        Self { body, reclaim }
+    pub(crate) fn from_reference(body: NonNull<Body<T>>, reclaim: R, end: End<T>) -> Self {
+        Self { body, reclaim, end }
     }
 
     /// Gives the reference back out.
@@ -50,8 +51,8 @@ impl<T: Send + Sync + 'static, R: Reclaim> Shared<T, R> {
     where
         T: Sever,
     {
-        let reclaim = self.reclaim.clone();
-        Removed::from_reference(self.into_reference(), &reclaim).close()
+        let (reclaim, end) = (self.reclaim.clone(), self.end);
+        Removed::from_reference(self.into_reference(), &reclaim, end).close()
     }
 
     /// Says whether both are handles to one value.
@@ -75,13 +76,14 @@ impl<T: Send + Sync + 'static, R: Reclaim> Clone for Shared<T, R> {
         Self {
             body: self.body,
             reclaim: self.reclaim.clone(),
+            end: self.end,
         }
     }
 }
 
 impl<T: Send + Sync + 'static, R: Reclaim> Drop for Shared<T, R> {
     fn drop(&mut self) {
-        release(self.body, &self.reclaim);
+        release(self.body, &self.reclaim, self.end);
     }
 }
 
@@ -92,9 +94,13 @@ impl<T: Send + Sync + fmt::Debug, R: Reclaim> fmt::Debug for Shared<T, R> {
 }
 
 /// Gives up a reference that the caller holds; the last one ends the body.
-pub(crate) fn release<T: Send + Sync + 'static, R: Reclaim>(body: NonNull<Body<T>>, reclaim: &R) {
+pub(crate) fn release<T: Send + Sync + 'static, R: Reclaim>(
+    body: NonNull<Body<T>>,
+    reclaim: &R,
+    end: End<T>,
+) {
     // SAFETY: the caller's reference keeps the body until this very call.
     if unsafe { body.as_ref() }.release() {
-        ending::end(body, reclaim);
+        end.end(body, reclaim);
     }
 }

@@ -45,7 +45,31 @@ fn c6_a_reader_asleep_in_a_section_is_named_and_the_value_comes_back() {
             table.try_remove(0).unwrap_err(),
             FdError::Stalled { thread: reader }
         );
+        let stalled = FdError::Stalled { thread: reader };
+        let flags = epoch_fdtable::Flags::NONE;
+        let refused = table.try_put(0, [n; 16], flags).unwrap_err();
+        assert_eq!((refused.value[0], refused.error), (n, stalled));
+        let other = table.insert([0; 16]).unwrap();
+        assert_eq!(table.try_dup3(other, 0, flags).unwrap_err(), stalled);
+        assert_eq!(table.try_clear(|_, _| panic!("cleared")), Err(stalled));
         assert_eq!(table.with(0, |v| v[0]), Some(n - 1), "refused, so still open");
+        // What makes no garbage is not refused.
+        assert_eq!(table.try_remove(9).unwrap_err(), FdError::NotOpen { number: 9 });
+        assert!(
+            table
+                .try_replace(9, [0; 16])
+                .is_err_and(|refused| refused.error == FdError::NotOpen { number: 9 })
+        );
+        assert!(
+            table
+                .try_put(9, [9; 16], flags)
+                .is_ok_and(|placed| placed.replaced.is_none())
+        );
+        assert!(
+            table
+                .try_dup3(other, 10, flags)
+                .is_ok_and(|placed| placed.replaced.is_none())
+        );
         // Who cannot be refused waits the stated time, then goes past the limit, counted.
         drop(table.replace(0, [7; 16]).unwrap());
         assert!(domain.stats().limit_exceeded >= 1);
@@ -55,6 +79,8 @@ fn c6_a_reader_asleep_in_a_section_is_named_and_the_value_comes_back() {
     });
     table.collect();
     drop(table.try_remove(0).unwrap());
+    assert_eq!(table.try_clear(|_, removed| drop(removed)), Ok(3));
+    assert_eq!(table.try_clear(|_, removed| drop(removed)), Ok(0));
 }
 
 #[test]

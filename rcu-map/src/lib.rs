@@ -58,14 +58,14 @@
 //! Every container lives in a [`sync_base::Domain`], the process-wide one unless told. `domain().stats()` shows what waits
 //! and which reader it waits for; past the domain's limit a write that would make garbage waits a stated time, then goes past
 //! the limit, counted. The `try_*` writes refuse instead and hand back what they were given ([`Rejected`]): of [`RcuMap`]
-//! `try_insert`, `try_update`, `try_compute`, and `try_remove`, `try_clear`, which have nothing to hand back but the reason; of
-//! [`SnapshotMap`] the same without `try_compute` (its `try_batch` is a batch that may fail, and waits); of [`RcuCell`]
+//! `try_insert`, `try_update`, `try_compute`, `try_compare_exchange`, and `try_remove`, `try_retain`, `try_clear`, which have
+//! nothing to hand back but the reason; of [`SnapshotMap`] `try_insert`, `try_update`, `try_remove`, `try_clear` (its `try_batch` is a batch that may fail, and waits); of [`RcuCell`]
 //! `try_store`. A write that makes no garbage (a new key, an absent one) never waits. Counted are nodes, versions and tables, and for a snapshot map its
 //! table; not what keys and values own elsewhere.
 //!
 //! # Checked and trusted
 //! The protocols run as shipped under loom (three threads with main, preemption bound 2; `loom-tests`), and the map's
-//! operations are linearizable under shuttle with three to five threads. Trusted: `std`'s mutex, `HashMap` and `Arc`, and
+//! operations are linearizable under shuttle with three to five threads. Trusted: the kernel's futex, `std`'s `HashMap` and `Arc`, and
 //! what `sync-base` trusts.
 
 mod cell;

@@ -71,13 +71,32 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// # Errors
     /// As for `dup2`, and [`FdError::SameNumber`].
     pub fn dup3(&self, key: impl Key, number: u32, flags: Flags) -> Result<Placed<'_, T, R>, FdError> {
+        self.dup_with(key, number, flags, Self::surely_make_room)
+    }
+
+    /// As [`dup3`](Self::dup3), and never waits for a reader.
+    ///
+    /// # Errors
+    /// As for `dup3`, and [`FdError::Stalled`] when the number is open and a stalled reader holds back as much as the domain
+    /// allows.
+    pub fn try_dup3(&self, key: impl Key, number: u32, flags: Flags) -> Result<Placed<'_, T, R>, FdError> {
+        self.dup_with(key, number, flags, Self::try_make_room)
+    }
+
+    fn dup_with(
+        &self,
+        key: impl Key,
+        number: u32,
+        flags: Flags,
+        room: impl FnOnce(&Self, u32) -> Result<(), FdError>,
+    ) -> Result<Placed<'_, T, R>, FdError> {
         if key.number() == number {
             return Err(FdError::SameNumber { number });
         }
         let shared = self
             .get_cloned(key)
             .ok_or(FdError::NotOpen { number: key.number() })?;
-        self.place(number, Fresh::alias(shared.into_reference()), flags)
+        self.place(number, Fresh::alias(shared.into_reference()), flags, room)
             .map_err(|(fresh, error)| self.give_up(fresh, error))
     }
 
@@ -91,7 +110,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             table.lowest_from(0, limit)
         })
         .map_err(|(fresh, error)| Refused {
-            value: Shared::from_reference(fresh.into_reference(), R::clone(self.reclaim())),
+            value: Shared::from_reference(fresh.into_reference(), R::clone(self.reclaim()), self.end),
             error,
         })
     }
@@ -104,14 +123,14 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     pub(crate) unsafe fn fork(&self) -> Self {
         // The limit may have been lowered below descriptors that are open.
         // SAFETY: the caller's promise.
-        let child = unsafe { Self::within(self.hard_limit, self.hard_limit, self.reclaim()) };
+        let child = unsafe { Self::within(self.hard_limit, self.hard_limit, self.reclaim(), self.end) };
         let section = self.pin();
         for (first, _) in self.pages.present() {
             for number in first..first + PAGE_SLOTS {
                 let Some((link, body)) = self.acquire(number) else {
                     continue;
                 };
-                let shared = Shared::from_reference(body, R::clone(self.reclaim()));
+                let shared = Shared::from_reference(body, R::clone(self.reclaim()), self.end);
                 if link.flags().contains(Flags::CLOSE_ON_FORK) {
                     continue;
                 }
@@ -130,7 +149,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     }
 
     fn give_up(&self, fresh: Fresh<T>, error: FdError) -> FdError {
-        release(fresh.into_reference(), self.reclaim());
+        release(fresh.into_reference(), self.reclaim(), self.end);
         error
     }
 }

@@ -1,7 +1,6 @@
 //! Opening descriptors: a number is reserved, then a node is published under it.
 
 use super::FdTable;
-use crate::ending;
 use crate::entry::{Fresh, Link};
 use crate::key::{Key, next_generation};
 use crate::reclaim::Reclaim;
@@ -101,11 +100,8 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// The value, with [`FdError::NotOpen`], or with [`FdError::Stalled`] when a stalled reader holds back as much as the
     /// domain allows.
     pub fn try_replace(&self, key: impl Key, value: T) -> Result<(Handle, Removed<'_, T, R>), Refused<T>> {
-        if let Err(thread) = self.reclaim.try_admit(Self::NODE_BYTES) {
-            return Err(Refused {
-                value,
-                error: FdError::Stalled { thread },
-            });
+        if let Err(error) = self.try_make_room(key) {
+            return Err(Refused { value, error });
         }
         self.exchange_value(key, value)
     }
@@ -125,11 +121,35 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// The value, with [`FdError::PastLimit`], [`FdError::Shut`], or [`FdError::Busy`] after a bounded wait for a thread
     /// that has reserved the number and not yet published or given it back.
     pub fn put(&self, number: u32, value: T, flags: Flags) -> Result<Placed<'_, T, R>, Refused<T>> {
-        self.place(number, Fresh::body(value), flags)
+        self.put_with(number, value, flags, Self::surely_make_room)
+    }
+
+    /// As [`put`](Self::put), and never waits for a reader.
+    ///
+    /// # Errors
+    /// As for `put`, and [`FdError::Stalled`] when the number is open and a stalled reader holds back as much as the domain
+    /// allows.
+    pub fn try_put(&self, number: u32, value: T, flags: Flags) -> Result<Placed<'_, T, R>, Refused<T>> {
+        self.put_with(number, value, flags, Self::try_make_room)
+    }
+
+    fn put_with(
+        &self,
+        number: u32,
+        value: T,
+        flags: Flags,
+        room: impl FnOnce(&Self, u32) -> Result<(), FdError>,
+    ) -> Result<Placed<'_, T, R>, Refused<T>> {
+        self.place(number, Fresh::body(value), flags, room)
             .map_err(|(fresh, error)| Refused {
                 value: fresh.into_value(),
                 error,
             })
+    }
+
+    pub(super) fn surely_make_room(&self, number: u32) -> Result<(), FdError> {
+        self.make_room(number);
+        Ok(())
     }
 
     /// Reserves the lowest free number at or above `floor`.
@@ -152,7 +172,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
         if self.is_shut() {
             return Err((fresh, FdError::Shut));
         }
-        if ending::is_descriptor::<T>() {
+        if self.end.is_prompt() {
             self.reclaim.tend();
         }
         match take(self, self.limit()) {
@@ -198,7 +218,7 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
                 .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
             {
-                let removed = Removed::from_reference(self.unlinked(old), self.reclaim());
+                let removed = Removed::from_reference(self.unlinked(old), self.reclaim(), self.end);
                 return Ok((Handle { number, generation }, removed));
             }
         }
@@ -211,12 +231,15 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
         number: u32,
         mut fresh: Fresh<T>,
         flags: Flags,
+        room: impl FnOnce(&Self, u32) -> Result<(), FdError>,
     ) -> Result<Placed<'_, T, R>, (Fresh<T>, FdError)> {
         let limit = self.limit();
         if number >= limit {
             return Err((fresh, FdError::PastLimit { number, limit }));
         }
-        self.make_room(number);
+        if let Err(stalled) = room(self, number) {
+            return Err((fresh, stalled));
+        }
         let _section = self.reclaim.pin();
         let mut backoff = Backoff::new();
         loop {

@@ -40,13 +40,13 @@ pub use read::{Open, Pinned};
 pub use sweep::Swept;
 
 use crate::FdError;
-use crate::ending;
+use crate::ending::End;
 use crate::entry::{Alias, Body, Link, free_alias};
 use crate::numbers::Numbers;
 use crate::pages::{Page, Pages};
 use crate::reclaim::{Asymmetric, Reclaim};
+use crate::sever::Sever;
 use std::fmt;
-use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use sync_base::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -70,7 +70,8 @@ pub struct FdTable<T: Send + Sync + 'static, R: Reclaim = Asymmetric> {
     /// Dropped only where `counted`: see `within`.
     reclaim: ManuallyDrop<R>,
     counted: bool,
-    values: PhantomData<T>,
+    /// How values end whose last reference is dropped.
+    pub(crate) end: End<T>,
 }
 
 // SAFETY: a shared table gives `&T` to every thread and takes and drops `T` on any: hence `T: Send + Sync`. The rest
@@ -119,7 +120,13 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             hard_limit <= MAX_HARD_LIMIT,
             "the hard limit of {hard_limit} is above {MAX_HARD_LIMIT}"
         );
-        Self::build(limit, hard_limit, ManuallyDrop::new(reclaim), true)
+        Self::build(
+            limit,
+            hard_limit,
+            ManuallyDrop::new(reclaim),
+            true,
+            End::by_type(),
+        )
     }
 
     /// Makes a table that will itself be freed through `reclaim`. It shares the handle and holds none of its own: one in
@@ -127,13 +134,13 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     ///
     /// # Safety
     /// While anybody uses the table, `reclaim` or a clone of it lives, or the backend is freeing the table.
-    pub(crate) unsafe fn within(limit: u32, hard_limit: u32, reclaim: &R) -> Self {
+    pub(crate) unsafe fn within(limit: u32, hard_limit: u32, reclaim: &R, end: End<T>) -> Self {
         // SAFETY: a copy that is never dropped, of a handle that outlives its use, by the caller's promise.
         let copy = ManuallyDrop::new(unsafe { ptr::read(reclaim) });
-        Self::build(limit, hard_limit, copy, false)
+        Self::build(limit, hard_limit, copy, false, end)
     }
 
-    fn build(limit: u32, hard_limit: u32, reclaim: ManuallyDrop<R>, counted: bool) -> Self {
+    fn build(limit: u32, hard_limit: u32, reclaim: ManuallyDrop<R>, counted: bool, end: End<T>) -> Self {
         let pages = Pages::new(hard_limit);
         Self {
             numbers: Numbers::new(&pages),
@@ -143,8 +150,39 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
             hard_limit,
             reclaim,
             counted,
-            values: PhantomData,
+            end,
         }
+    }
+
+    /// Ends each value of this table as soon as its last holder is dropped, and not with a later collection: what
+    /// [`close`](Self::close) does becomes what dropping a [`Removed`](crate::Removed), a [`Shared`](crate::Shared) or the
+    /// table does. The descriptors of the standard library have that without asking; ask for a type of your own that
+    /// owns one. Such a drop costs a heavy barrier, 1 to 4 us.
+    ///
+    /// ```
+    /// use epoch_fdtable::{FdTable, Sever, sever_descriptor};
+    /// use std::os::{fd::AsFd, unix::net::UnixStream};
+    /// struct Session { socket: UnixStream, user: u32 }
+    /// impl Sever for Session {
+    ///     fn sever(&self) -> bool {
+    ///         sever_descriptor(self.socket.as_fd()).is_ok()
+    ///     }
+    /// }
+    /// let table = FdTable::new().ending_promptly();
+    /// let (socket, mut peer) = UnixStream::pair()?;
+    /// let fd = table.insert(Session { socket, user: 7 }).map_err(|refused| refused.error)?;
+    /// assert_eq!(table.with(fd, |session| session.user), Some(7));
+    /// drop(table.remove(fd));
+    /// assert_eq!(std::io::Read::read(&mut peer, &mut [0])?, 0, "the peer sees the end");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn ending_promptly(mut self) -> Self
+    where
+        T: Sever,
+    {
+        self.end = End::promptly();
+        self
     }
 
     /// The number below which `insert` stays (`RLIMIT_NOFILE`'s soft limit).
@@ -248,10 +286,10 @@ impl<T: Send + Sync + 'static, R: Reclaim> Drop for FdTable<T, R> {
                 }
             }
         }
-        let (reclaim, counted) = (&mut self.reclaim, self.counted);
+        let (reclaim, counted, end) = (&mut self.reclaim, self.counted, self.end);
         // Given back also when a value's drop panics.
         let handle = LastUse(reclaim, counted);
-        ending::end_all(dead, &**handle.0, ending::sever_known::<T>);
+        end.end_all(dead, &**handle.0);
     }
 }
 

@@ -143,7 +143,11 @@ impl<'t, T: Send + Sync + 'static, R: Reclaim> Pinned<'t, T, R> {
     /// Returns a counted handle; see [`FdTable::get_cloned`].
     pub fn get_cloned(&self, key: impl Key) -> Option<Shared<T, R>> {
         let (_, body) = self.table.acquire(key)?;
-        Some(Shared::from_reference(body, R::clone(self.table.reclaim())))
+        Some(Shared::from_reference(
+            body,
+            R::clone(self.table.reclaim()),
+            self.table.end,
+        ))
     }
 
     /// Returns the handle of what is open under this number now.

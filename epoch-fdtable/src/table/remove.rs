@@ -36,15 +36,28 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
         }
     }
 
+    /// Asks for the same room, and is refused where a stalled reader prevents it.
+    #[inline]
+    pub(super) fn try_make_room(&self, key: impl Key) -> Result<(), FdError> {
+        if self.reclaim.has_room(Self::NODE_BYTES) || self.flags(key).is_none() {
+            return Ok(());
+        }
+        self.try_admit(Self::NODE_BYTES)
+    }
+
+    pub(super) fn try_admit(&self, bytes: usize) -> Result<(), FdError> {
+        self.reclaim
+            .try_admit(bytes)
+            .map_err(|thread| FdError::Stalled { thread })
+    }
+
     /// Closes a descriptor as [`remove`](Self::remove) does, and never waits.
     ///
     /// # Errors
     /// [`FdError::NotOpen`], or [`FdError::Stalled`] when a stalled reader holds back as much as the domain allows; the
     /// descriptor then stays open.
     pub fn try_remove(&self, key: impl Key) -> Result<Removed<'_, T, R>, FdError> {
-        self.reclaim
-            .try_admit(Self::NODE_BYTES)
-            .map_err(|thread| FdError::Stalled { thread })?;
+        self.try_make_room(key)?;
         self.take(key).ok_or(FdError::NotOpen { number: key.number() })
     }
 
@@ -52,7 +65,11 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     pub(crate) fn take(&self, key: impl Key) -> Option<Removed<'_, T, R>> {
         let _section = self.reclaim.pin();
         let link = self.unlink(key, |_| true)?;
-        Some(Removed::from_reference(self.unlinked(link), self.reclaim()))
+        Some(Removed::from_reference(
+            self.unlinked(link),
+            self.reclaim(),
+            self.end,
+        ))
     }
 
     /// Closes a descriptor and ends its value promptly: never waits for a reader, never leaves the end to a collection.

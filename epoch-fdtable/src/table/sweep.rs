@@ -7,6 +7,7 @@
 //! lets one. So no descriptor survives a shut (table I5), and inserts pay nothing for it.
 
 use super::FdTable;
+use crate::FdError;
 use crate::Flags;
 use crate::ending;
 use crate::entry::Body;
@@ -81,10 +82,27 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// Removes every descriptor, handing each value to `f` with its number; returns how many. Descriptors opened
     /// meanwhile may stay. Where a stalled reader holds back as much garbage as the domain allows, it waits the domain's
     /// stated time once, not for each value.
-    pub fn clear(&self, mut f: impl FnMut(u32, Removed<'_, T, R>)) -> usize {
+    pub fn clear(&self, f: impl FnMut(u32, Removed<'_, T, R>)) -> usize {
         if let Some(first) = self.used(..).find(|number| self.flags(*number).is_some()) {
             self.make_room(first);
         }
+        self.take_all(f)
+    }
+
+    /// As [`clear`](Self::clear), unless a stalled reader would hold back so much that the domain passed its limit. Never
+    /// waits.
+    ///
+    /// # Errors
+    /// [`FdError::Stalled`]; every descriptor stays open.
+    pub fn try_clear(&self, f: impl FnMut(u32, Removed<'_, T, R>)) -> Result<usize, FdError> {
+        let bytes = self.len().saturating_mul(Self::NODE_BYTES);
+        if bytes != 0 {
+            self.try_admit(bytes)?;
+        }
+        Ok(self.take_all(f))
+    }
+
+    fn take_all(&self, mut f: impl FnMut(u32, Removed<'_, T, R>)) -> usize {
         let removed = self
             .used(..)
             .filter_map(|number| Some((number, self.take(number)?)));

@@ -151,6 +151,63 @@ fn c6_close_range_closes_real_files_promptly() {
     }
 }
 
+/// A value of the user's own that owns a descriptor.
+#[derive(Debug)]
+struct Session(UnixStream);
+impl epoch_fdtable::Sever for Session {
+    fn sever(&self) -> bool {
+        epoch_fdtable::sever_descriptor(self.0.as_fd()).is_ok()
+    }
+}
+
+#[test]
+fn c6_a_wrapped_descriptor_ends_promptly_however_its_last_holder_is_dropped() {
+    type Sessions = Table<Session>;
+    let ends: [fn(Sessions); 8] = [
+        drop,
+        |table| drop(table.remove(0)),
+        |table| drop(table.remove(0).unwrap().into_shared()),
+        |table| {
+            let held = table.get_cloned(0).unwrap();
+            drop(table.remove(0));
+            drop(held);
+        },
+        |table| drop(table.replace(0, Session(UnixStream::pair().unwrap().0))),
+        |table| {
+            drop(table.put(
+                0,
+                Session(UnixStream::pair().unwrap().0),
+                epoch_fdtable::Flags::NONE,
+            ))
+        },
+        |table| {
+            table.insert(Session(UnixStream::pair().unwrap().0)).unwrap();
+            drop(table.dup2(1, 0));
+        },
+        |table| assert_eq!(table.clear(|_, removed| drop(removed)), 1),
+    ];
+    for end in ends {
+        let table: Sessions = table(8).ending_promptly();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        table.insert(Session(near)).unwrap();
+        end(table);
+        far.set_nonblocking(true).unwrap();
+        assert_eq!(far.read(&mut [0; 1]).unwrap(), 0, "the peer sees the end at once");
+    }
+    let processes =
+        epoch_fdtable::ProcessTables::<Session, Backend>::with_reclaim(2, 8, 8, Backend::default())
+            .ending_promptly();
+    processes.create(0).unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    processes.with(0, |t| t.insert(Session(near)).unwrap()).unwrap();
+    processes.fork(0, 1).unwrap();
+    let _ = processes.with(0, |t| t.remove(0).map(drop));
+    far.set_nonblocking(true).unwrap();
+    assert!(far.read(&mut [0; 1]).is_err(), "the child holds it");
+    let _ = processes.with(1, |t| t.remove(0).map(drop));
+    assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
+}
+
 #[test]
 fn c6_dropping_the_table_frees_everything() {
     let census = Census::default();

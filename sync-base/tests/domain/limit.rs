@@ -171,11 +171,17 @@ fn a_refusal_says_what_was_asked_and_what_helps_if_the_limit_is_too_small_for_it
     let stalled = domain.try_admit(200).unwrap_err();
     assert_eq!((stalled.garbage, stalled.asked, stalled.limit), (0, 200, 100));
     let text = stalled.to_string();
-    assert!(text.contains("and 200 more") && text.contains("fits in"), "{text}");
+    assert!(
+        text.contains("and 200 more") && text.contains("fits in"),
+        "{text}"
+    );
     retire(&domain, &Drops::default());
     domain.flush();
     let text = domain.try_admit(100).unwrap_err().to_string();
-    assert!(text.contains("and 100 more") && !text.contains("fits in"), "{text}");
+    assert!(
+        text.contains("and 100 more") && !text.contains("fits in"),
+        "{text}"
+    );
     assert_eq!(domain.stats().oldest_reader.map(|reader| reader.asked), Some(0));
     wake.send(()).unwrap();
     thread.join().unwrap();

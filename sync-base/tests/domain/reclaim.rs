@@ -167,11 +167,19 @@ fn tending_looks_only_while_something_scarce_waits() {
     let (domain, drops) = (Domain::new(), Drops::default());
     retire(&domain, &drops);
     domain.flush();
-    assert_eq!((domain.tend(), domain.stats().heavy_barriers), (0, 0), "nothing scarce");
+    assert_eq!(
+        (domain.tend(), domain.stats().heavy_barriers),
+        (0, 0),
+        "nothing scarce"
+    );
     retire_scarce(&domain, &drops);
     assert_eq!((domain.tend(), drops.count()), (2, 2));
     let barriers = domain.stats().heavy_barriers;
-    assert_eq!((domain.tend(), domain.stats().heavy_barriers), (0, barriers), "uncounted again");
+    assert_eq!(
+        (domain.tend(), domain.stats().heavy_barriers),
+        (0, barriers),
+        "uncounted again"
+    );
 }
 
 #[test]
