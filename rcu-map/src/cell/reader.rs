@@ -87,10 +87,14 @@ impl<T: Send + Sync + 'static, C: Deref<Target = RcuCell<T>>> CellReader<T, C> {
     /// Borrows the current version through an exclusive handle: nothing to count.
     #[inline(always)]
     pub fn get(&mut self) -> &T {
-        if !self.is_current() {
-            *self.held.get_mut() = 0; // an exclusive handle has lent nothing: a `Version` was forgotten
-            self.renew();
+        // Read before the cell's: no load after an Acquire is taken for one before it.
+        let kept = Arc::as_ptr(self.kept.get_mut());
+        if self.cell.acquire() == kept {
+            // SAFETY: kept by this handle, which is borrowed exclusively.
+            return unsafe { &*kept };
         }
+        *self.held.get_mut() = 0; // an exclusive handle has lent nothing: a `Version` was forgotten
+        self.renew();
         self.kept.get_mut()
     }
 
