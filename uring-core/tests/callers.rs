@@ -217,3 +217,86 @@ fn e14_what_the_simulation_lacks_is_unsupported_and_not_invalid() {
         .unwrap();
     assert_eq!(unlinked.unwrap_err().kind(), ErrorKind::Unsupported);
 }
+
+/// A waker that panics once.
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker of the caller");
+    }
+}
+
+/// Counts its wake-ups.
+struct Counting(AtomicUsize);
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn e10_a_waker_that_panics_loses_no_other_wake_up() {
+    for options in carriers() {
+        let ring = LocalRing::with(&options).unwrap();
+        let counting = Arc::new(Counting(AtomicUsize::new(0)));
+        let mut futures: Vec<_> = (0..6).map(|_| Box::pin(ring.run(Nop::new()))).collect();
+        for (at, future) in futures.iter_mut().enumerate() {
+            let waker = match at {
+                1 => Waker::from(Arc::new(Panicking)),
+                _ => Waker::from(Arc::clone(&counting)),
+            };
+            let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        let mut panics = 0;
+        let mut turns = 0;
+        while counting.0.load(Ordering::Relaxed) < 5 {
+            turns += 1;
+            assert!(turns < 100, "a wake-up was lost");
+            panics += usize::from(catch_unwind(AssertUnwindSafe(|| ring.wait(1, LONG).unwrap())).is_err());
+        }
+        assert_eq!(panics, 1);
+        for future in &mut futures {
+            let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(polled, Poll::Ready(Ok(())));
+        }
+        assert_eq!(ring.held(), 0);
+    }
+}
+
+/// In the simulated kernel's time, which nothing but its own calls moves: who measures from outside sees the very same.
+#[test]
+fn e13_published_latencies_are_those_of_an_outside_recorder() {
+    let simulation = Simulation::new(7).faults(Faults::none().one_in(Fault::Late, 3));
+    let ring = LocalRing::with(&Options::new().depth(16).simulated(&simulation)).unwrap();
+    let mut outside = Vec::new();
+    for _ in 0..400 {
+        let begun = simulation.now();
+        let mut tokens: Vec<_> = (0..16).map(|_| ring.submit(Nop::new()).unwrap().id()).collect();
+        while !tokens.is_empty() {
+            ring.wait(1, LONG).unwrap();
+            let took = simulation.now() - begun;
+            ring.reap(|done| {
+                tokens.retain(|&id| id != done.id());
+                outside.push(took.as_nanos() as u64);
+            });
+        }
+    }
+    outside.sort_unstable();
+    let published = ring.stats().latency_ns();
+    assert_eq!(published.count(), outside.len() as u64);
+    assert!(
+        outside[0] < outside[outside.len() - 1],
+        "there is something to tell apart"
+    );
+    for q in [0.5, 0.9, 0.99, 0.999] {
+        let exact = outside[((outside.len() as f64 * q).ceil() as usize).max(1) - 1];
+        let told = published.quantile(q);
+        assert!(
+            told.abs_diff(exact) * 100 <= exact * 3,
+            "{q}: {told} is not {exact}"
+        );
+    }
+}

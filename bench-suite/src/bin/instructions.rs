@@ -7,8 +7,16 @@ use flat_combine::StripedCounter;
 use inline_error::{SyscallError, SyscallKind};
 use pooled_vec::Pool;
 use seqstats::{Histogram, Recorder, SeqLock, Writer};
+use std::cell::Cell;
+use std::future::Future;
 use std::hint::black_box;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use uring_core::op::Nop;
+use uring_core::{LocalRing, Op, Options};
 
 type Kernel = (&'static str, fn(u64));
 
@@ -19,6 +27,10 @@ const KERNELS: &[Kernel] = &[
     ("hist.record", histogram_record),
     ("pool.4k", pool_get_and_drop),
     ("err.short", error_build_and_drop),
+    ("ring.alone", ring_alone),
+    ("ring.token", ring_tokens),
+    ("ring.callback", ring_callbacks),
+    ("ring.future", ring_futures),
 ];
 
 fn counter_add(times: u64) {
@@ -54,6 +66,79 @@ fn pool_get_and_drop(times: u64) {
 fn error_build_and_drop(times: u64) {
     let build = |n: u64| SyscallError::new(SyscallKind::NotFound, format_args!("inode {n}"));
     (0..times).for_each(|_| assert!(black_box(build(black_box(17))).is_inline()));
+}
+
+/// Operations in flight, and those waited for at a time.
+const DEPTH: u64 = 128;
+const BATCH: u64 = 32;
+const LONG: Duration = Duration::from_secs(10);
+
+fn ring() -> LocalRing {
+    LocalRing::with(&Options::new().depth(DEPTH as u32)).expect("a ring")
+}
+
+/// One operation at a time, waited for.
+fn ring_alone(times: u64) {
+    let ring = ring();
+    for _ in 0..times {
+        let token = ring.submit(black_box(Nop::new())).expect("room");
+        ring.finish(token, LONG)
+            .expect("its completion")
+            .expect("success");
+    }
+}
+
+fn ring_tokens(times: u64) {
+    let ring = ring();
+    let (mut sent, mut done) = (0, 0);
+    while done < times {
+        while sent < times && sent - done < DEPTH {
+            let _ = ring.submit(black_box(Nop::new())).expect("room");
+            sent += 1;
+        }
+        ring.wait(BATCH.min(times - done) as usize, LONG).expect("a wait");
+        ring.reap(|ended| done += u64::from(ended.take::<Nop>().is_ok()));
+    }
+}
+
+fn ring_callbacks(times: u64) {
+    let ring = ring();
+    let done = Rc::new(Cell::new(0));
+    let mut sent = 0;
+    while done.get() < times {
+        while sent < times && sent - done.get() < DEPTH {
+            let count = Rc::clone(&done);
+            let then = move |ended: Result<(), _>| count.set(count.get() + u64::from(ended.is_ok()));
+            ring.submit_with(black_box(Nop::new()), then).expect("room");
+            sent += 1;
+        }
+        ring.wait(BATCH.min(times - done.get()) as usize, LONG)
+            .expect("a wait");
+    }
+}
+
+fn ring_futures(times: u64) {
+    let ring = ring();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut flights: Vec<Option<Op<'_, Nop>>> = (0..DEPTH).map(|_| None).collect();
+    let (mut sent, mut done, mut oldest) = (0, 0, 0);
+    while done < times {
+        while sent < times && sent - done < DEPTH {
+            let mut op = ring.run(black_box(Nop::new()));
+            assert!(Pin::new(&mut op).poll(&mut cx).is_pending());
+            flights[(sent % DEPTH) as usize] = Some(op);
+            sent += 1;
+        }
+        ring.wait(BATCH.min(times - done) as usize, LONG).expect("a wait");
+        while oldest < sent
+            && let Some(op) = &mut flights[(oldest % DEPTH) as usize]
+            && Pin::new(op).poll(&mut cx).is_ready()
+        {
+            flights[(oldest % DEPTH) as usize] = None;
+            oldest += 1;
+            done += 1;
+        }
+    }
 }
 
 fn main() -> ExitCode {

@@ -4,6 +4,7 @@ use super::relics::{Layout, Relics};
 use super::{Backend, LOT, Posthumous};
 use crate::sys::abi::{Cqe, Sqe};
 use crate::sys::ladder::{self, Refusal, RingInfo, Rung, Wish};
+use crate::sys::ticks::Ticks;
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -25,6 +26,7 @@ pub(crate) struct Uring {
     submitter: ManuallyDrop<Submitter<'static>>,
     ring: *mut IoUring,
     fd: RawFd,
+    ticks: Ticks,
     layout: Layout,
     info: RingInfo,
     /// How long the table of files is, or the error number with which the kernel refused it.
@@ -104,6 +106,7 @@ impl Uring {
             submitter: ManuallyDrop::new(submitter),
             ring,
             fd,
+            ticks: Ticks::new(),
             layout,
             info,
             file_slots: Ok(0),
@@ -440,6 +443,11 @@ impl Backend for Uring {
     fn will(&mut self) -> Option<Box<dyn Posthumous>> {
         let held = Relics::hold(self.fd, self.layout).ok()?;
         Some(Box::new(held))
+    }
+
+    #[inline]
+    fn now_ns(&self) -> u64 {
+        self.ticks.now_ns()
     }
 
     fn disown(mut self: Box<Self>) {

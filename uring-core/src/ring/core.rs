@@ -23,6 +23,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::task::Waker;
 use std::time::Duration;
 use sync_base::atomic::{AtomicU32, Ordering};
 use sync_base::sync::Arc;
@@ -51,8 +52,10 @@ pub(crate) struct Inner {
     pub(crate) table: Table,
     /// Tokens whose operation completed, oldest first.
     pub(crate) ready: List,
-    /// Callbacks, wake-ups and orphans to be seen to, oldest first.
+    /// Callbacks, streams and orphans to be seen to, oldest first.
     pub(crate) dispatch: List,
+    /// Whom completed futures wake, oldest first; room for each operation, so that it never grows.
+    pub(crate) wakers: Vec<Waker>,
     /// Operations in flight whose cancellation has not been submitted.
     pub(crate) cancels: List,
     /// Cancellations that came before what they were meant for.
@@ -112,6 +115,7 @@ impl Core {
                 table: Table::new(depth),
                 ready: List::new(),
                 dispatch: List::new(),
+                wakers: Vec::with_capacity(depth as usize),
                 cancels: List::new(),
                 early: Early::default(),
                 shots: VecDeque::new(),

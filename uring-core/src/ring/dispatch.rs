@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::operation::Outcome;
 use super::table::{OpId, State, Style};
+use std::task::Waker;
 
 /// Frees a slot even if what ran before panics.
 struct Freeing<'r> {
@@ -25,6 +26,23 @@ impl Drop for Dispatching<'_> {
     }
 }
 
+/// Wakers being woken; those that are left when one panics wait for the next turn.
+struct Waking<'r> {
+    core: &'r Core,
+    /// Latest first.
+    wakers: Vec<Waker>,
+}
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.core.state.borrow_mut();
+        self.wakers.reverse();
+        self.wakers.append(&mut inner.wakers);
+        // The list with the room for all goes back.
+        std::mem::swap(&mut self.wakers, &mut inner.wakers);
+    }
+}
+
 enum Next {
     /// One of several completions.
     Shot(u32, Outcome),
@@ -42,11 +60,35 @@ impl Core {
             return;
         }
         let _until_the_end = Dispatching(self);
-        while let Some(next) = self.next() {
-            match next {
-                Next::Shot(slot, outcome) => self.shot(slot, outcome),
-                Next::Last(slot, outcome) => self.last(slot, outcome),
+        loop {
+            self.wake_all();
+            while let Some(next) = self.next() {
+                match next {
+                    Next::Shot(slot, outcome) => self.shot(slot, outcome),
+                    Next::Last(slot, outcome) => self.last(slot, outcome),
+                }
             }
+            // A callback that waited on the ring may have collected more.
+            if self.state.borrow().wakers.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// Wakes the futures that completed, oldest first.
+    #[inline]
+    fn wake_all(&self) {
+        let wakers = {
+            let mut inner = self.state.borrow_mut();
+            if inner.wakers.is_empty() {
+                return;
+            }
+            std::mem::take(&mut inner.wakers)
+        };
+        let mut waking = Waking { core: self, wakers };
+        waking.wakers.reverse();
+        while let Some(waker) = waking.wakers.pop() {
+            waker.wake();
         }
     }
 
@@ -82,7 +124,7 @@ impl Core {
         match (style, cont) {
             // SAFETY: the slot holds the operation and the continuation that the vtable was made for, and `dispatch`
             // never runs inside itself, so nobody else runs the continuation.
-            (Style::Callback | Style::Future, Some(cont)) => unsafe { (cont.more)(self, slot, outcome) },
+            (Style::Callback | Style::Stream, Some(cont)) => unsafe { (cont.more)(self, slot, outcome) },
             _ => {
                 // SAFETY: T1; `item` may be called while the operation is in flight (contract of `Multishot`).
                 unsafe { (op.discard_shot)(at, outcome) };
@@ -98,7 +140,7 @@ impl Core {
         };
         match (style, cont) {
             // SAFETY: T1: operation and continuation are there, the slot is `Running` and in no list.
-            (Style::Callback | Style::Future, Some(cont)) => unsafe { (cont.run)(self, slot, outcome) },
+            (Style::Callback | Style::Stream, Some(cont)) => unsafe { (cont.run)(self, slot, outcome) },
             _ => self.discard(slot, outcome),
         }
     }

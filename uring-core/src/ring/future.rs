@@ -42,29 +42,17 @@ impl<O: Operation> fmt::Debug for Op<'_, O> {
     }
 }
 
-/// The continuation of a future is its waker.
+/// The continuation of a future is its waker, which the turn takes that collects the completion: it is in no list of what
+/// is to be run, and its vtable serves to drop it.
 const WAKE: &ContVtable = &ContVtable {
-    run: wake,
-    more: wake_for_more,
+    run: never,
+    more: never,
     drop: drop_waker,
 };
 
-/// # Safety
-/// As [`ContVtable::run`], for a slot whose continuation is a `Waker`.
-unsafe fn wake(core: &Core, slot: u32, _: Outcome) {
-    let waker = {
-        let mut inner = core.state.borrow_mut();
-        let at = inner.table.cont_at(slot).cast::<Waker>();
-        let hot = inner.table.hot(slot);
-        hot.state = State::Done;
-        hot.cont = None;
-        // SAFETY: the caller's promise; without its vtable the slot counts as having no continuation.
-        unsafe { at.read() }
-    };
-    waker.wake();
+unsafe fn never(_: &Core, _: u32, _: Outcome) {
+    unreachable!("a future's completion is not dispatched");
 }
-
-unsafe fn wake_for_more(_: &Core, _: u32, _: Outcome) {}
 
 /// # Safety
 /// `at` holds a `Waker` that nobody uses again.
@@ -86,16 +74,17 @@ impl Core {
 impl<O: Operation> Flight<O> {
     /// Submits on the first call, looks on the later ones. A submission that was not taken comes back with the reason.
     pub(crate) fn poll(&mut self, core: &Core, waker: &Waker) -> Poll<Result<O::Output, Rejected<O>>> {
+        // In place: moving the operation in and out would cost as much as looking.
+        if let Flight::Flying(id) = *self {
+            let seen = Self::look(core, id, waker);
+            if seen.is_ready() {
+                *self = Flight::Over;
+            }
+            return seen.map(Ok);
+        }
         match std::mem::replace(self, Flight::Over) {
             Flight::Fresh(op) => self.launch(core, op, waker).map(Err),
-            Flight::Flying(id) => {
-                let seen = Self::look(core, id, waker);
-                if seen.is_pending() {
-                    *self = Flight::Flying(id);
-                }
-                seen.map(Ok)
-            }
-            Flight::Over => panic!("a finished operation was polled again"),
+            Flight::Flying(_) | Flight::Over => panic!("a finished operation was polled again"),
         }
     }
 
@@ -121,51 +110,38 @@ impl<O: Operation> Flight<O> {
         }
     }
 
+    #[inline]
     fn look(core: &Core, id: OpId, waker: &Waker) -> Poll<O::Output> {
-        let stale;
-        {
-            let mut guard = core.state.borrow_mut();
-            let inner = &mut *guard;
-            assert!(
-                inner.is_live(core.id, id),
-                "T3: the future's own operation is gone"
-            );
-            let at = inner.table.cont_at(id.slot).cast::<Waker>();
-            let hot = inner.table.hot(id.slot);
-            match hot.state {
-                State::InFlight => {
-                    // SAFETY: an operation of a future has its waker there as long as it is in flight.
-                    let known = unsafe { &*at }.will_wake(waker);
-                    drop(guard);
-                    if !known {
-                        Self::rewake(core, id, waker.clone());
-                    }
-                    return Poll::Pending;
+        let mut guard = core.state.borrow_mut();
+        let inner = &mut *guard;
+        let hot = inner.table.find(id.slot, id.generation);
+        let hot = hot.filter(|_| id.ring == core.id);
+        let hot = hot.expect("T3: the future's own operation is there");
+        let (state, outcome) = (hot.state, hot.outcome);
+        match state {
+            State::Done => {
+                let at = inner.table.op_at(id.slot).cast::<O>();
+                // SAFETY: T1: this future submitted an `O` under this id, it is complete, in no list, and freed at once.
+                let op = unsafe { at.read() };
+                inner.table.free(id.slot);
+                drop(guard);
+                core.offer_room();
+                Poll::Ready(op.finish(outcome))
+            }
+            State::InFlight => {
+                let at = inner.table.cont_at(id.slot).cast::<Waker>();
+                // SAFETY: an operation of a future has its waker there as long as it is in flight.
+                let known = unsafe { &*at }.will_wake(waker);
+                drop(guard);
+                if !known {
+                    Self::rewake(core, id, waker.clone());
                 }
-                State::Dispatch => {
-                    inner.dispatch.unlink(&mut inner.table, id.slot);
-                    inner.table.hot(id.slot).cont = None;
-                    // SAFETY: complete and not yet woken, so the waker is there; without its vtable it counts as gone.
-                    stale = Some(unsafe { at.read() });
-                }
-                State::Done => stale = None,
-                State::Free | State::Ready | State::Running => {
-                    unreachable!("a future's operation is never reaped")
-                }
+                Poll::Pending
+            }
+            State::Free | State::Ready | State::Dispatch | State::Running => {
+                unreachable!("a future's operation is never reaped or dispatched")
             }
         }
-        drop(stale);
-        let (op, outcome) = {
-            let mut inner = core.state.borrow_mut();
-            let outcome = inner.table.hot(id.slot).outcome;
-            let at = inner.table.op_at(id.slot).cast::<O>();
-            // SAFETY: T1: this future submitted an `O` under this id, it is complete, in no list, and freed at once.
-            let op = unsafe { at.read() };
-            inner.table.free(id.slot);
-            (op, outcome)
-        };
-        core.offer_room();
-        Poll::Ready(op.finish(outcome))
     }
 
     /// Puts another waker in. It was cloned while nothing was borrowed, and by a clone of the caller's that drove the

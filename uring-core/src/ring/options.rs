@@ -64,7 +64,7 @@ impl Options {
         }
     }
 
-    /// How many operations may be in flight at once: 1 to 16384. Each costs 320 bytes for as long as the ring lives.
+    /// How many operations may be in flight at once: 1 to 16384. Each costs 336 bytes for as long as the ring lives.
     pub const fn depth(mut self, operations: u32) -> Self {
         self.depth = operations;
         self

@@ -138,7 +138,7 @@ impl<O: Multishot> Items<'_, O> {
                     value: queue,
                     vtable: OfStream::<O>::VTABLE,
                 };
-                match self.core.admit(op, Style::Future, Shots::<O>::VTABLE, Some(cont)) {
+                match self.core.admit(op, Style::Stream, Shots::<O>::VTABLE, Some(cont)) {
                     Ok(id) => {
                         self.stage = Stage::Flying(id);
                         self.core.nudge();

@@ -7,8 +7,8 @@
 //! ```text
 //!            admit                    last completion, by style
 //!   Free ───────────► InFlight ──┬──► Ready     token: waits in a list for `reap`
-//!    ▲                   │       ├──► Dispatch  callback, orphan, woken future: waits in a list for `dispatch`
-//!    │                   │       └──► Done      future: waits to be polled
+//!    ▲                   │       ├──► Dispatch  callback, stream, orphan: waits in a list for `dispatch`
+//!    │                   │       └──► Done      future: waits to be polled; its waker waits with others to be woken
 //!    │                   └─ orphan: the style changes, the slot stays
 //!    └── taken ◄── Running: its operation is being moved out or dropped, no list has it
 //! ```
@@ -49,7 +49,10 @@ pub(crate) enum State {
 pub(crate) enum Style {
     Token,
     Callback,
+    /// One completion, one waker: no more than a wake-up follows from it.
     Future,
+    /// A multishot's items, queued in its slot.
+    Stream,
     Orphan,
 }
 

@@ -8,6 +8,7 @@ use super::registry::Leaving;
 use super::table::{CANCEL_WANTED, PLACED, RESULT_SEEN, State, Style};
 use crate::error::{Error, ErrorKind};
 use crate::sys::abi::{self, Cqe, Sqe, code};
+use std::task::Waker;
 use std::time::Duration;
 use sync_base::sync::Arc;
 
@@ -43,9 +44,15 @@ impl Core {
     /// As [`flush`](Core::flush).
     pub fn wait(&self, want: usize, timeout: Duration) -> Result<usize, Error> {
         self.check()?;
-        let done = self.state.borrow_mut().turn(want as u32, timeout);
+        let (done, follows) = {
+            let mut inner = self.state.borrow_mut();
+            let done = inner.turn(want as u32, timeout);
+            (done, inner.something_follows())
+        };
         self.tell_observer();
-        self.dispatch();
+        if follows {
+            self.dispatch();
+        }
         self.offer_room();
         done.map(|n| n as usize)
     }
@@ -86,7 +93,10 @@ impl Inner {
         self.ask_again();
         self.queue_cancels();
         self.take_back();
-        let mut done = self.collect();
+        let queued = self.backend_mut().queued();
+        // Where all that is out has yet to be passed on there is nothing to collect.
+        let none_in_kernel = queued > 0 && self.credits_used == queued;
+        let mut done = if none_in_kernel { 0 } else { self.collect() };
         if self.cancels.len() > 0 {
             // The queue was full: what is in it goes first, or the wait below might be for what has yet to be cancelled.
             let _ = self.flush();
@@ -114,6 +124,12 @@ impl Inner {
             Err(error) => Err(error),
             Ok(()) => Ok(done),
         }
+    }
+
+    /// Whether something is to be run that follows from completions.
+    #[inline]
+    pub(crate) fn something_follows(&self) -> bool {
+        self.dispatch.len() > 0 || !self.wakers.is_empty() || !self.shots.is_empty()
     }
 
     /// Operations whose last completion has not been seen.
@@ -288,12 +304,23 @@ impl Inner {
         }
         self.ledger.returned(slot, result);
         let hot = self.table.hot(slot);
-        if style == Style::Token {
-            hot.state = State::Ready;
-            self.ready.push_back(&mut self.table, slot);
-        } else {
-            hot.state = State::Dispatch;
-            self.dispatch.push_back(&mut self.table, slot);
+        match style {
+            Style::Token => {
+                hot.state = State::Ready;
+                self.ready.push_back(&mut self.table, slot);
+            }
+            Style::Future => {
+                hot.state = State::Done;
+                hot.cont = None;
+                let at = self.table.cont_at(slot).cast::<Waker>();
+                // SAFETY: an operation of a future has its waker there as long as it is in flight; without its vtable the
+                // slot counts as having no continuation.
+                self.wakers.push(unsafe { at.read() });
+            }
+            Style::Callback | Style::Stream | Style::Orphan => {
+                hot.state = State::Dispatch;
+                self.dispatch.push_back(&mut self.table, slot);
+            }
         }
     }
 }

@@ -12,3 +12,4 @@ pub(crate) mod probe;
 pub(crate) mod random;
 mod registers;
 pub(crate) mod scheduling;
+pub(crate) mod ticks;

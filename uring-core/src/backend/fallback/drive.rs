@@ -4,7 +4,7 @@ use super::attempt::{self, Step, after_accept, attempt, events};
 use super::blocking;
 use super::handover::Inbox;
 use super::job::Job;
-use super::lookout::{ALWAYS, Interest, Source, watched};
+use super::lookout::{ALWAYS, Interest, Source, WITHOUT_END, watched};
 use super::requests::{Request, State};
 use super::tables::duplicate;
 use super::{Fallback, cancel, clock};
@@ -286,6 +286,9 @@ impl Fallback {
                 let waits = self.attempt(slot);
                 if waits == Some(interest) {
                     self.requests.get(slot).state = State::Waiting;
+                    if events & WITHOUT_END != 0 {
+                        self.lookout.tell_changes(fd);
+                    }
                     break;
                 }
                 self.lookout.pop(fd, interest, slot);

@@ -8,6 +8,9 @@
 //! - **L2** an event is a hint and no more. Whoever is served tries again, so a stale event (of a number closed and
 //!   reused behind our back) costs a vain attempt.
 //! - **L3** a place with waiters is armed for them, or an event of it is being served.
+//! - **L4** what epoll would tell again at once, to nobody's use, is told once: a socket with something in its error queue is
+//!   `EPOLLERR` until its owner reads that, and no receive does. Such a place is told changes (`EPOLLET`) until nobody waits
+//!   for it any more. Whoever waits has just met `EAGAIN`, so what comes after is a change.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -21,6 +24,9 @@ const READS: u32 = libc::EPOLLIN as u32;
 const WRITES: u32 = libc::EPOLLOUT as u32;
 /// Told to a poll whether asked for or not, as the kernel's ring does.
 pub(super) const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP | libc::EPOLLRDHUP) as u32;
+
+/// Told without end, whatever is waited for.
+pub(super) const WITHOUT_END: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
 
 /// What an operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,8 @@ struct Place {
     /// It was registered once, so it is changed and not added first.
     known: bool,
     armed: u32,
+    /// Only changes are told, until nobody waits (L4).
+    changes: bool,
     reads: VecDeque<u32>,
     writes: VecDeque<u32>,
     polls: Vec<(u32, u32)>,
@@ -107,6 +115,9 @@ pub(super) struct Lookout {
     events: Box<[libc::epoll_event; EVENTS]>,
     /// The kernel waits with a timeout in nanoseconds (Linux 5.11).
     knows_nanos: bool,
+    /// Calls that brought events.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) wakes: usize,
 }
 
 impl std::fmt::Debug for Lookout {
@@ -130,6 +141,8 @@ impl Lookout {
             places: HashMap::new(),
             events: Box::new([libc::epoll_event { events: 0, u64: 0 }; EVENTS]),
             knows_nanos: true,
+            #[cfg(all(test, not(any(loom, shuttle))))]
+            wakes: 0,
         })
     }
 
@@ -195,10 +208,19 @@ impl Lookout {
             return Ok(());
         };
         let (wanted, known) = (place.wanted(), place.known);
+        if place.changes && place.is_empty() {
+            self.forget(fd);
+            return Ok(());
+        }
         if wanted & !place.armed == 0 {
             return Ok(());
         }
-        let events = wanted | libc::EPOLLONESHOT as u32;
+        let how = if place.changes {
+            libc::EPOLLET
+        } else {
+            libc::EPOLLONESHOT
+        };
+        let events = wanted | how as u32;
         let [first, second] = if known {
             [libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD]
         } else {
@@ -224,17 +246,31 @@ impl Lookout {
         place.reads.retain(|&other| other != slot);
         place.writes.retain(|&other| other != slot);
         place.polls.retain(|&(other, _)| other != slot);
-        if place.is_empty() && std::mem::take(&mut place.armed) != 0 {
-            place.known = false;
-            // It may be gone with its descriptor, which is as well.
-            let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, Source::Place(fd));
+        if place.is_empty() && place.armed != 0 {
+            self.forget(fd);
         }
     }
 
-    /// Says that an event of this descriptor came: it is not armed any more.
-    pub(super) fn fired(&mut self, fd: RawFd) {
+    /// Takes back the registration of a place that nobody waits for.
+    fn forget(&mut self, fd: RawFd) {
         if let Some(place) = self.places.get_mut(&fd) {
+            (place.known, place.armed, place.changes) = (false, 0, false);
+        }
+        // It may be gone with its descriptor, which is as well.
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, Source::Place(fd));
+    }
+
+    /// Says that an event of this descriptor came: it is not armed any more, unless it is told changes.
+    pub(super) fn fired(&mut self, fd: RawFd) {
+        if let Some(place) = self.places.get_mut(&fd).filter(|place| !place.changes) {
             place.armed = 0;
+        }
+    }
+
+    /// Says that an event came that would come again at once, and that whoever waits can make nothing of it (L4).
+    pub(super) fn tell_changes(&mut self, fd: RawFd) {
+        if let Some(place) = self.places.get_mut(&fd).filter(|place| !place.changes) {
+            (place.armed, place.changes) = (0, true);
         }
     }
 
@@ -277,6 +313,10 @@ impl Lookout {
     /// `EINTR` when a signal came.
     pub(super) fn watch(&mut self, limit: Option<Duration>, into: &mut Vec<(Source, u32)>) -> io::Result<()> {
         let count = self.poll(limit)?;
+        #[cfg(all(test, not(any(loom, shuttle))))]
+        {
+            self.wakes += usize::from(count > 0);
+        }
         let events = self.events[..count].iter();
         into.extend(events.map(|event| (Source::from_data(event.u64), event.events)));
         Ok(())

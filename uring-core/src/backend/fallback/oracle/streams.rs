@@ -187,3 +187,75 @@ fn b9_full_queue_of_a_unix_listener_is_waited_for() {
         rig.collect(1)
     });
 }
+
+/// A datagram socket whose error queue is not empty and stays so: the time at which it sent something.
+fn with_an_error_queue() -> std::net::UdpSocket {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(socket.local_addr().unwrap()).unwrap();
+    let flags = libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+    let at = (&raw const flags).cast();
+    // SAFETY: one readable number, whose size is told.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, at, 4) };
+    assert_eq!(set, 0);
+    socket.send(b"sent").unwrap();
+    socket.recv(&mut [0; 8]).unwrap();
+    let mut poll = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd.
+    let ready = unsafe { libc::poll(&mut poll, 1, 1000) };
+    assert_eq!((ready, poll.revents), (1, libc::POLLERR));
+    socket
+}
+
+/// epoll tells of an error queue for as long as there is something in it, and no receive takes it out.
+#[test]
+fn d7_receive_beside_an_error_queue_sleeps_and_is_woken_by_data() {
+    let mut carrier = Fallback::new(&wish(), 1, 0, Vec::new()).unwrap();
+    let socket = with_an_error_queue();
+    let fd = socket.as_raw_fd();
+    let mut lot = [Cqe::default(); LOT];
+    let mut bufs = [[0u8; 8]; 3];
+    let receive = |buf: &mut [u8; 8], user_data| Sqe {
+        addr: buf.as_mut_ptr() as u64,
+        len: 8,
+        ..entry(code::RECV, fd, user_data)
+    };
+    let [a, b, c] = &mut bufs;
+    assert!(carrier.push(&receive(a, 1)) && carrier.push(&receive(b, 2)));
+    for round in 0..3 {
+        let before = carrier.lookout.wakes;
+        carrier.enter(1, Some(Duration::from_millis(10))).unwrap();
+        assert_eq!(carrier.drain(&mut lot), 0, "nothing came");
+        let wakes = carrier.lookout.wakes - before;
+        // The event that there is an error, and once more when only changes are asked for.
+        assert!(wakes <= 2, "round {round}: awake {wakes} times for nothing");
+    }
+    for (expected, user_data) in [(b"one", 1), (b"two", 2)] {
+        socket.send(expected).unwrap();
+        carrier.enter(1, Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(carrier.drain(&mut lot), 1);
+        assert_eq!((lot[0].user_data, lot[0].result), (user_data, 3));
+    }
+    // Nobody waits: neither does the error queue make any noise, nor what comes.
+    socket.send(b"three").unwrap();
+    let before = carrier.lookout.wakes;
+    carrier.enter(0, None).unwrap();
+    assert_eq!(carrier.lookout.wakes, before);
+    // What came meanwhile is there for the next.
+    assert!(carrier.push(&receive(c, 3)));
+    carrier.enter(1, Some(Duration::from_secs(10))).unwrap();
+    assert_eq!((carrier.drain(&mut lot), lot[0].result), (1, 5));
+    // One that is called off leaves none waiting.
+    let mut never = [0u8; 8];
+    assert!(carrier.push(&receive(&mut never, 4)));
+    carrier.enter(1, Some(Duration::from_millis(5))).unwrap();
+    assert!(carrier.push(&cancel(4, 0, -1, 5)));
+    carrier.enter(2, Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(carrier.drain(&mut lot), 2);
+    let mut results: Vec<_> = lot[..2].iter().map(|cqe| (cqe.user_data, cqe.result)).collect();
+    results.sort_unstable();
+    assert_eq!(results, [(4, -libc::ECANCELED), (5, 0)]);
+}
