@@ -15,6 +15,7 @@ pub mod op;
 pub mod pace;
 pub mod permit;
 mod ring;
+pub mod shared;
 mod sys;
 
 #[doc = include_str!("../THREADS.md")]
@@ -27,6 +28,7 @@ pub use ring::{
     CLOSURE_BYTES, Carrier, Core, Done, Items, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, Operation,
     Options, Outcome, Ring, RingRef, RingStats, StatsHandle, Taken, Token, Totals, totals,
 };
+pub use shared::{SharedRing, Ticket};
 pub use sys::abi;
 pub use sys::ladder::{Refusal, RingInfo, Rung};
 pub use sys::limits::Limits;
@@ -61,6 +63,14 @@ pub use engine::mailbox::{Letters, Mailbox, mailbox};
 pub use backend::fallback::{
     handover::{Bell, Inbox, Outbox, handover},
     pool::{Pool, Work},
+};
+
+/// Who turns a shared ring and who is woken, for their models.
+#[cfg(loom)]
+#[doc(hidden)]
+pub use shared::{
+    hub::{Hub, Port, Sleep},
+    seat::{Seat, Strike, Wake},
 };
 
 /// The look-up of a completion alone, for the claim that measures it.

@@ -21,7 +21,7 @@ pub(crate) mod registry;
 mod shut;
 mod stats;
 mod stream;
-mod table;
+pub(crate) mod table;
 mod token;
 mod turn;
 mod waiting;
