@@ -11,7 +11,7 @@ use sync_base::atomic::{AtomicUsize, Ordering};
 use sync_base::cell::UnsafeCell;
 use sync_base::sync::{Arc, Condvar, Mutex};
 use sync_base::thread;
-use uring_core::{Hub, Port, Seat, Sleep, Strike, Wake};
+use uring_core::{Claim, Hub, Landing, Port, Sleep, Strike, Wake, seat};
 
 /// What an operation brings: memory that the thread which landed it wrote.
 struct Brought(Arc<UnsafeCell<u32>>);
@@ -35,7 +35,8 @@ impl Brought {
     }
 }
 
-type Ticket = Arc<Seat<Brought>>;
+type Ticket = Claim<Brought>;
+type Ending = Landing<Brought>;
 
 /// The kernel: what completed and was not collected, and the strike; a sleep ends while there is either.
 #[derive(Default)]
@@ -46,13 +47,13 @@ struct Kernel {
 
 #[derive(Default)]
 struct State {
-    completed: VecDeque<(Ticket, u32)>,
+    completed: VecDeque<(Ending, u32)>,
     struck: bool,
 }
 
 impl Kernel {
-    fn complete(&self, ticket: Ticket, value: u32) {
-        self.state.lock().unwrap().completed.push_back((ticket, value));
+    fn complete(&self, ending: Ending, value: u32) {
+        self.state.lock().unwrap().completed.push_back((ending, value));
         self.told.notify_all();
     }
 }
@@ -67,20 +68,20 @@ impl Strike for Kernel {
 /// What is queued, and completes as soon as it is submitted.
 struct Queue {
     kernel: Arc<Kernel>,
-    queued: Vec<(Ticket, u32)>,
+    queued: Vec<(Ending, u32)>,
     calls: usize,
 }
 
 impl Port for Queue {
     fn turn(&mut self) {
         self.calls += usize::from(!self.queued.is_empty());
-        for (ticket, value) in self.queued.drain(..) {
-            self.kernel.complete(ticket, value);
+        for (ending, value) in self.queued.drain(..) {
+            self.kernel.complete(ending, value);
         }
         loop {
             let next = self.kernel.state.lock().unwrap().completed.pop_front();
-            let Some((ticket, value)) = next else { return };
-            ticket.land(Brought::new(value));
+            let Some((ending, value)) = next else { return };
+            ending.land(Brought::new(value));
         }
     }
 }
@@ -123,20 +124,16 @@ fn ring() -> (Shared, Arc<Kernel>) {
 
 /// Submits what completes at once.
 fn submit(ring: &Shared, value: u32) -> Ticket {
-    let ticket = Arc::new(Seat::new());
-    let mine = Arc::clone(&ticket);
-    ring.act(move |queue| queue.queued.push((mine, value)));
+    let (ticket, ending) = seat(());
+    ring.act(move |queue| queue.queued.push((ending, value)));
     ticket
 }
 
 /// Waits for the end and looks at what it brought.
-fn finish(ring: &Shared, ticket: &Ticket, value: u32) {
-    assert!(ring.wait(ticket, None));
-    // SAFETY: each model has one owner of a ticket.
-    let brought = unsafe { ticket.take() }.expect("it landed");
-    assert_eq!(brought.value(), value);
-    // SAFETY: as above.
-    assert!(unsafe { ticket.take() }.is_none(), "it ends once");
+fn finish(ring: &Shared, mut ticket: Ticket, value: u32) {
+    assert!(ring.wait(&ticket, None));
+    assert_eq!(ticket.take().expect("it landed").value(), value);
+    assert!(ticket.take().is_none(), "it ends once");
 }
 
 const TWO: Bounds = Bounds {
@@ -159,7 +156,7 @@ fn combined_submissions_end_once_each() {
                 let ring = Arc::clone(&ring);
                 thread::spawn(move || {
                     let ticket = submit(&ring, value);
-                    finish(&ring, &ticket, value);
+                    finish(&ring, ticket, value);
                 })
             })
             .collect();
@@ -180,17 +177,22 @@ fn the_lead_is_handed_over_and_never_lost() {
             THREE,
             move || {
                 let (ring, kernel) = ring();
-                let tickets: [Ticket; 2] = [Arc::new(Seat::new()), Arc::new(Seat::new())];
-                let threads: Vec<_> = (0..2)
-                    .map(|at| {
-                        let (ring, ticket) = (Arc::clone(&ring), Arc::clone(&tickets[at]));
-                        thread::spawn(move || finish(&ring, &ticket, at as u32))
+                let (tickets, endings): (Vec<Ticket>, Vec<Ending>) = (0..2).map(|_| seat(())).unzip();
+                let threads: Vec<_> = tickets
+                    .into_iter()
+                    .zip(0..)
+                    .map(|(ticket, at)| {
+                        let ring = Arc::clone(&ring);
+                        thread::spawn(move || finish(&ring, ticket, at))
                     })
                     .collect();
                 let ending = thread::spawn(move || {
-                    let order = if leader_first { [0, 1] } else { [1, 0] };
-                    for at in order {
-                        kernel.complete(Arc::clone(&tickets[at]), at as u32);
+                    let mut endings: Vec<_> = endings.into_iter().zip(0..).collect();
+                    if !leader_first {
+                        endings.reverse();
+                    }
+                    for (ending, at) in endings {
+                        kernel.complete(ending, at);
                     }
                 });
                 for thread in threads {
@@ -207,17 +209,17 @@ fn the_lead_is_handed_over_and_never_lost() {
 fn a_leader_is_woken_by_whoever_collects_its_end() {
     check("shared.a_leader_is_woken_by_whoever_collects", TWO, || {
         let (ring, kernel) = ring();
-        let slow: Ticket = Arc::new(Seat::new());
+        let (slow, ending): (Ticket, Ending) = seat(());
         let waiting = {
-            let (ring, slow) = (Arc::clone(&ring), Arc::clone(&slow));
-            thread::spawn(move || finish(&ring, &slow, 7))
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || finish(&ring, slow, 7))
         };
         let submitting = {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
-                kernel.complete(slow, 7);
+                kernel.complete(ending, 7);
                 let fast = submit(&ring, 1);
-                finish(&ring, &fast, 1);
+                finish(&ring, fast, 1);
             })
         };
         waiting.join().unwrap();
@@ -230,19 +232,19 @@ fn a_leader_is_woken_by_whoever_collects_its_end() {
 fn who_gives_up_takes_no_lead_along() {
     check("shared.who_gives_up_takes_no_lead_along", THREE, || {
         let (ring, kernel) = ring();
-        let ticket: Ticket = Arc::new(Seat::new());
+        let (ticket, ending): (Ticket, Ending) = seat(());
         let waiting = {
-            let (ring, ticket) = (Arc::clone(&ring), Arc::clone(&ticket));
-            thread::spawn(move || finish(&ring, &ticket, 3))
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || finish(&ring, ticket, 3))
         };
         let giving_up = {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
-                let hung: Ticket = Arc::new(Seat::new());
+                let (hung, _never): (Ticket, Ending) = seat(());
                 assert!(!ring.wait(&hung, Some(Instant::now())), "nothing ends it");
             })
         };
-        let ending = thread::spawn(move || kernel.complete(ticket, 3));
+        let ending = thread::spawn(move || kernel.complete(ending, 3));
         for thread in [waiting, giving_up, ending] {
             thread.join().unwrap();
         }
@@ -264,24 +266,23 @@ impl TaskWake for Task {
 fn a_task_finds_its_end_or_is_woken() {
     check("shared.a_task_finds_its_end_or_is_woken", TWO, || {
         let (ring, kernel) = ring();
-        let ticket: Ticket = Arc::new(Seat::new());
+        let (mut ticket, ending): (Ticket, Ending) = seat(());
         let woken = StdArc::new(std::sync::atomic::AtomicUsize::new(0));
         let polling = {
-            let (ticket, woken) = (Arc::clone(&ticket), StdArc::clone(&woken));
+            let woken = StdArc::clone(&woken);
             thread::spawn(move || {
                 let pending = ticket.watch(Wake::Task(Waker::from(StdArc::new(Task(woken)))));
                 if !pending {
-                    // SAFETY: this thread has the ticket.
-                    assert_eq!(unsafe { ticket.take() }.expect("it landed").value(), 5);
+                    assert_eq!(ticket.take().expect("it landed").value(), 5);
                 }
-                usize::from(pending)
+                (ticket, usize::from(pending))
             })
         };
         let collecting = thread::spawn(move || {
-            kernel.complete(ticket, 5);
+            kernel.complete(ending, 5);
             ring.act(|_| ());
         });
-        let pending = polling.join().unwrap();
+        let (_ticket, pending) = polling.join().unwrap();
         collecting.join().unwrap();
         // Relaxed: every thread was joined.
         assert_eq!(woken.load(std::sync::atomic::Ordering::Relaxed), pending);
@@ -310,13 +311,12 @@ fn what_a_dropped_ticket_owned_is_dropped_once() {
     check("shared.what_a_dropped_ticket_owned_is_dropped_once", TWO, || {
         let ring = Arc::new(Hub::new(Nothing, Bed(Arc::new(Kernel::default()))));
         let ended = Arc::new(AtomicUsize::new(0));
-        let seat = Arc::new(Seat::new());
+        let (ticket, ending): (Claim<Counted>, Landing<Counted>) = seat(());
         let landing = {
-            let (seat, ended) = (Arc::clone(&seat), Arc::clone(&ended));
-            thread::spawn(move || ring.act(move |_| seat.land(Counted(ended))))
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || ring.act(move |_| ending.land(Counted(ended))))
         };
-        // SAFETY: this thread has the ticket.
-        let leaving = thread::spawn(move || drop(unsafe { seat.leave() }));
+        let leaving = thread::spawn(move || drop(ticket));
         landing.join().unwrap();
         leaving.join().unwrap();
         // Relaxed: every thread was joined.
@@ -329,7 +329,7 @@ fn what_a_dropped_ticket_owned_is_dropped_once() {
 fn a_helper_serves_tasks_and_ends() {
     check("shared.a_helper_serves_tasks_and_ends", TWO, || {
         let (ring, kernel) = ring();
-        let ticket: Ticket = Arc::new(Seat::new());
+        let (ticket, landing): (Ticket, Ending) = seat(());
         let over = Arc::new(AtomicUsize::new(0));
         let helping = {
             let (ring, over) = (Arc::clone(&ring), Arc::clone(&over));
@@ -339,7 +339,7 @@ fn a_helper_serves_tasks_and_ends() {
             })
         };
         let ending = thread::spawn(move || {
-            kernel.complete(Arc::clone(&ticket), 9);
+            kernel.complete(landing, 9);
             while !ticket.is_landed() {
                 thread::yield_now();
             }

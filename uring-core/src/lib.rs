@@ -70,7 +70,7 @@ pub use backend::fallback::{
 #[doc(hidden)]
 pub use shared::{
     hub::{Hub, Port, Sleep},
-    seat::{Seat, Strike, Wake},
+    seat::{Claim, Landing, Strike, Wake, seat},
 };
 
 /// The look-up of a completion alone, for the claim that measures it.

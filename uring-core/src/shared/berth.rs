@@ -10,25 +10,26 @@
 //! It cannot be told in this way that a *limit of time* linked behind an operation ([`Within`](crate::op::Within)) cancelled it,
 //! and the kernel drops such a limit with its thread. So operations of two entries are not taken, when compiled.
 
-use super::seat::Seat;
+use super::seat::{Claim, Landing, seat};
 use crate::error::{ErrorKind, Rejected};
 use crate::ring::core::Continuation;
 use crate::ring::operation::{ContVtable, Erased};
 use crate::ring::table::Style;
 use crate::ring::{Core, OpId, Operation, Outcome};
-use std::sync::Arc;
 use sync_base::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How often an operation is submitted anew.
 const TRIES: u8 = 8;
 
-/// What a ticket and the ring share.
-#[derive(Debug)]
-pub(super) struct Berth<O: Operation> {
-    pub(super) seat: Seat<Cargo<O>>,
-    /// Slot and generation; written and read under the lock.
+/// The end of an operation that a ticket has.
+pub(super) type Berth<O> = Claim<Cargo<O>, Note>;
+
+/// What a ticket and the ring know of an operation; written and read under the lock.
+#[derive(Debug, Default)]
+pub(super) struct Note {
+    /// Slot and generation.
     name: AtomicU64,
-    /// Its owner asked for its cancellation; written and read under the lock.
+    /// Its owner asked for its cancellation.
     unwanted: AtomicBool,
 }
 
@@ -52,20 +53,18 @@ impl<O: Operation> Drop for Cargo<O> {
 }
 
 /// The continuation of an operation in flight.
-struct Bound<O: Operation> {
-    berth: Arc<Berth<O>>,
+pub(super) struct Bound<O: Operation> {
+    landing: Landing<Cargo<O>, Note>,
     tries: u8,
 }
 
-impl<O: Operation> Berth<O> {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            seat: Seat::new(),
-            name: AtomicU64::new(0),
-            unwanted: AtomicBool::new(false),
-        })
-    }
+/// Makes the two ends of an operation to be submitted.
+pub(super) fn berth<O: Operation>() -> (Berth<O>, Bound<O>) {
+    let (claim, landing) = seat(Note::default());
+    (claim, Bound { landing, tries: 0 })
+}
 
+impl Note {
     /// Says that it is to be cancelled, and by what name. Under the lock.
     pub(super) fn give_up(&self, core: &Core) -> OpId {
         // Relaxed: under the lock.
@@ -78,32 +77,38 @@ impl<O: Operation> Berth<O> {
             ring: core.id,
         }
     }
+}
 
+impl<O: Operation> Bound<O> {
     /// Puts an operation into the ring. Under the lock.
-    pub(super) fn submit(core: &Core, op: O, berth: Arc<Self>) -> Result<(), Rejected<O>> {
+    pub(super) fn submit(self, core: &Core, op: O) -> Result<(), Rejected<O>> {
         const {
             assert!(
                 O::ENTRIES == 1,
                 "a shared ring takes no limit of time with an operation: wait for its ticket with a timeout, then cancel it"
             )
         };
-        Self::send(core, op, Bound { berth, tries: 0 }).map_err(|(op, _, error)| Rejected { op, error })
+        self.send(core, op)
+            .map_err(|(op, _, error)| Rejected { op, error })
     }
 
-    fn send(core: &Core, op: O, bound: Bound<O>) -> Result<(), (O, Bound<O>, crate::Error)> {
-        let berth = Arc::clone(&bound.berth);
+    fn send(self, core: &Core, op: O) -> Result<(), (O, Self, crate::Error)> {
         let cont = Continuation {
-            value: bound,
+            value: self,
             vtable: Self::LANDING,
         };
-        match core.admit(op, Style::Callback, O::VTABLE, Some(cont)) {
-            Ok(id) => {
-                // Relaxed: under the lock.
-                berth.name.store(id.user_data(), Ordering::Relaxed);
-                Ok(())
+        let id = match core.admit(op, Style::Callback, O::VTABLE, Some(cont)) {
+            Ok(id) => id,
+            Err((op, bound, error)) => {
+                return Err((op, bound.expect("what was not taken comes back"), error));
             }
-            Err((op, bound, error)) => Err((op, bound.expect("what was not taken comes back"), error)),
-        }
+        };
+        let bound_at = core.state.borrow().table.cont_at(id.slot).cast::<Self>();
+        // SAFETY: T1: just put there, in flight, and nobody else reaches it while the ring is held.
+        let note = unsafe { &*bound_at }.landing.note();
+        // Relaxed: under the lock.
+        note.name.store(id.user_data(), Ordering::Relaxed);
+        Ok(())
     }
 
     const LANDING: &'static ContVtable = &ContVtable {
@@ -119,7 +124,7 @@ impl<O: Operation> Berth<O> {
             let mut inner = core.state.borrow_mut();
             let (op_at, bound_at) = (
                 inner.table.op_at(slot).cast::<O>(),
-                inner.table.cont_at(slot).cast::<Bound<O>>(),
+                inner.table.cont_at(slot).cast::<Self>(),
             );
             // SAFETY: the caller's promise; the slot is freed below, so this copy is the only one used.
             let op = unsafe { op_at.read() };
@@ -129,12 +134,12 @@ impl<O: Operation> Berth<O> {
             (op, bound)
         };
         // Relaxed: under the lock.
-        let unwanted = bound.berth.unwanted.load(Ordering::Relaxed);
+        let unwanted = bound.landing.note().unwanted.load(Ordering::Relaxed);
         if outcome.raw != -libc::ECANCELED || unwanted || bound.tries >= TRIES {
             return bound.land(op, outcome);
         }
         bound.tries += 1;
-        if let Err((op, bound, error)) = Self::send(core, op, bound) {
+        if let Err((op, bound, error)) = bound.send(core, op) {
             debug_assert!(matches!(error.kind(), ErrorKind::Closed | ErrorKind::WouldBlock));
             bound.land(op, outcome);
         }
@@ -146,12 +151,10 @@ impl<O: Operation> Berth<O> {
     /// `at` holds a `Bound<O>` that nobody uses again.
     unsafe fn drop_bound(at: *mut u8) {
         // SAFETY: the caller's promise.
-        unsafe { at.cast::<Bound<O>>().drop_in_place() };
+        unsafe { at.cast::<Self>().drop_in_place() };
     }
-}
 
-impl<O: Operation> Bound<O> {
     fn land(self, op: O, outcome: Outcome) {
-        self.berth.seat.land(Cargo(Some((op, outcome))));
+        self.landing.land(Cargo(Some((op, outcome))));
     }
 }

@@ -24,7 +24,7 @@
 //! - **H3** a thread in line is woken by the landing of its own operation or by being handed the lead, each kept by the token of
 //!   `unpark` if it comes before the park. Whoever is handed the lead while it leaves passes it on, under the same lock.
 //! - **H4** a leader is woken by a completion that is not yet collected, which the announcement tells for as long as it is so,
-//!   or by the strike of its own operation's landing: it has its seat watched *before* it sleeps ([`Seat::watch`] tells it
+//!   or by the strike of its own operation's landing: it has its seat watched *before* it sleeps ([`Claim::watch`] tells it
 //!   if that is too late), and a strike stays until a sleep consumes it. So whoever collects what a leader waits for, be it
 //!   while the leader is on its way to bed, wakes it.
 //! - **H5** a thread sleeps in the role in which it had its seat watched, though it be handed the lead in between: an `unpark` ends
@@ -37,11 +37,11 @@
 //! hint that only chooses between two ways to sleep.
 //!
 //! # Linearization
-//! Submission: where the closure of [`Hub::act`] runs. End: see [`Seat`].
+//! Submission: where the closure of [`Hub::act`] runs. End: see [`seat`](super::seat).
 
 use super::late;
-use super::seat::{Seat, Strike, Wake};
-use flat_combine::{Combiner, Tally};
+use super::seat::{Claim, Strike, Wake};
+use flat_combine::{Combiner, Combining, Tally};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use sync_base::atomic::{AtomicBool, Ordering};
@@ -107,7 +107,11 @@ impl<P: Port, S: Sleep> Hub<P, S> {
             line: VecDeque::new(),
         };
         Self {
-            lock: Combiner::new(held).on_lot_end(|held, _| held.port.turn()),
+            // Published at once, not after trying for the lock: what it costs a thread alone is lost in the system call, and
+            // whoever waits is served in the order of lots, which keeps the slowest of them short (`comb.ring.p99`).
+            lock: Combiner::new(held)
+                .on_lot_end(|held, _| held.port.turn())
+                .combining(Combining::Always),
             sleeper,
         }
     }
@@ -129,13 +133,13 @@ impl<P: Port, S: Sleep> Hub<P, S> {
         self.lock.tally()
     }
 
-    /// Waits until the operation of this seat is over, at most until the deadline; says whether it is.
-    pub fn wait<T>(&self, seat: &Seat<T>, deadline: Option<Instant>) -> bool {
-        if seat.is_landed() {
+    /// Waits until the claimed operation is over, at most until the deadline; says whether it is.
+    pub fn wait<T, N>(&self, claim: &Claim<T, N>, deadline: Option<Instant>) -> bool {
+        if claim.is_landed() {
             return true;
         }
         let post = Post::enter(self);
-        while !seat.is_landed() {
+        while !claim.is_landed() {
             let left = deadline.map_or(ROUND, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
@@ -145,11 +149,11 @@ impl<P: Port, S: Sleep> Hub<P, S> {
                 Role::Leader => Wake::Leader(self.sleeper.strike()),
                 Role::InLine => Wake::Thread(thread::current()),
             };
-            if seat.watch(wake) {
+            if claim.watch(wake) {
                 post.sleep(role, left.min(ROUND));
             }
         }
-        seat.is_landed()
+        claim.is_landed()
     }
 
     /// Leads, or stands in line, until `over` says that it is enough: for a thread that waits for nothing of its own. Its

@@ -58,7 +58,6 @@ pub use ticket::Ticket;
 use crate::error::{Rejected, SetupError};
 use crate::ring::{Operation, Options, Ring, StatsHandle};
 use crate::sys::ladder::{RingInfo, Rung};
-use berth::Berth;
 use flat_combine::Tally;
 use hub::Hub;
 use office::Office;
@@ -150,9 +149,8 @@ impl SharedRing {
         if let Err(error) = self.office.check() {
             return Err(Rejected { op, error });
         }
-        let berth = Berth::new();
-        let mine = Arc::clone(&berth);
-        self.office.hub.act(move |pier| pier.submit(op, mine))?;
+        let (berth, bound) = berth::berth();
+        self.office.hub.act(move |pier| pier.submit(op, bound))?;
         Ok(Ticket::new(berth, Arc::clone(&self.office)))
     }
 

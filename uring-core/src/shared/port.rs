@@ -1,6 +1,6 @@
 //! The ring as what lies under the lock, and its descriptor as where the leader sleeps.
 
-use super::berth::Berth;
+use super::berth::Bound;
 use super::hub::{Port, Sleep};
 use super::late;
 use super::seat::Strike;
@@ -32,8 +32,8 @@ impl Pier {
         &self.ring
     }
 
-    pub(super) fn submit<O: Operation>(&mut self, op: O, berth: Arc<Berth<O>>) -> Result<(), Rejected<O>> {
-        Berth::submit(&self.ring, op, berth)
+    pub(super) fn submit<O: Operation>(&mut self, op: O, bound: Bound<O>) -> Result<(), Rejected<O>> {
+        bound.submit(&self.ring, op)
     }
 
     pub(super) fn cancel(&mut self, id: OpId) -> Result<(), Error> {

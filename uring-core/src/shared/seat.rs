@@ -1,15 +1,17 @@
-//! Where the end of one operation is left for whoever has its ticket.
+//! Where the end of one operation is left for whoever waits for it.
+//!
+//! Two ends of one seat: the [`Claim`], which a ticket has, and the [`Landing`], which the ring has and uses once.
 //!
 //! # States
 //! `landed` false: under way. `landed` true: cargo is there, or was taken.
 //!
-//! Beside it, under a lock: nobody watches, somebody is to be woken, or the ticket is gone.
+//! Beside it, under a lock: nobody watches, somebody is to be woken, or the claim is gone.
 //!
-//! - **S1** cargo is written once, by the thread that lands it, before `landed`; afterwards the owner of the ticket alone touches
-//!   it, and before that the lander alone.
+//! - **S1** cargo is written once, by the thread that lands it, before `landed` (landing uses the landing up); afterwards the owner of
+//!   the claim alone touches it, and there is one claim.
 //! - **S2** `landed` is set inside the lock, together with taking out whom to wake. So whoever puts a wake in finds out there
 //!   that it is too late, or is woken: no wake-up is lost.
-//! - **S3** whether the cargo of a ticket that goes is dropped by its owner or by the lander is decided in the same lock, so it
+//! - **S3** whether the cargo of a claim that goes is dropped by its owner or by the lander is decided in the same lock, so it
 //!   is dropped once, and never by a thread that holds the ring: the lander hands it to [`late`](super::late).
 //!
 //! # Orderings
@@ -57,75 +59,98 @@ impl std::fmt::Debug for Wake {
 enum Watch {
     Nobody,
     Somebody(Wake),
-    /// The ticket is gone.
+    /// The claim is gone.
     Gone,
 }
 
-/// One seat, shared by the ticket and the ring.
-pub struct Seat<T> {
+struct Seat<T, N> {
     landed: AtomicBool,
     cargo: UnsafeCell<Option<T>>,
     watch: Mutex<Watch>,
+    note: N,
 }
 
-// SAFETY: S1: cargo is reached by one thread at a time, handed over by the Release of `landed`; so `T: Send` is enough.
-unsafe impl<T: Send> Sync for Seat<T> {}
+// SAFETY: S1: cargo is reached by one thread at a time, handed over by the Release of `landed`; so `T: Send` is enough. The note
+// is shared.
+unsafe impl<T: Send, N: Sync> Sync for Seat<T, N> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Send for Seat<T> {}
+unsafe impl<T: Send, N: Send> Send for Seat<T, N> {}
 
-impl<T> std::fmt::Debug for Seat<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat")
-            .field("landed", &self.is_landed())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T> Default for Seat<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T> Seat<T> {
-    /// Makes one whose operation is under way.
-    pub fn new() -> Self {
-        Self {
-            landed: AtomicBool::new(false),
-            cargo: UnsafeCell::new(None),
-            watch: Mutex::new(Watch::Nobody),
-        }
-    }
-
-    /// Whether the operation is over.
-    #[inline]
-    pub fn is_landed(&self) -> bool {
+impl<T, N> Seat<T, N> {
+    fn is_landed(&self) -> bool {
         // Acquire: pairs with the Release in `land`; the cargo.
         self.landed.load(Ordering::Acquire)
     }
 
-    /// Takes the cargo, if it landed. For the owner of the ticket.
-    ///
-    /// # Safety
-    /// Nobody else calls this, [`leave`](Self::leave) or [`watch`](Self::watch) meanwhile: the caller has the one ticket.
-    pub unsafe fn take(&self) -> Option<T> {
+    fn lock(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The end of whoever waits; one a seat. Dropped, it leaves the cargo to be dropped by whoever lands it.
+pub struct Claim<T, N = ()>(Arc<Seat<T, N>>);
+
+/// The end of the ring.
+pub struct Landing<T, N = ()>(Arc<Seat<T, N>>);
+
+/// Makes both ends of a seat, with a note that both can read.
+pub fn seat<T, N>(note: N) -> (Claim<T, N>, Landing<T, N>) {
+    let seat = Arc::new(Seat {
+        landed: AtomicBool::new(false),
+        cargo: UnsafeCell::new(None),
+        watch: Mutex::new(Watch::Nobody),
+        note,
+    });
+    (Claim(Arc::clone(&seat)), Landing(seat))
+}
+
+impl<T, N> std::fmt::Debug for Claim<T, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Claim").field(&self.is_landed()).finish()
+    }
+}
+
+impl<T, N> std::fmt::Debug for Landing<T, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Landing").finish_non_exhaustive()
+    }
+}
+
+impl<T, N> Claim<T, N> {
+    /// Whether the operation is over.
+    #[inline]
+    pub fn is_landed(&self) -> bool {
+        self.0.is_landed()
+    }
+
+    /// What was noted when the seat was made.
+    pub fn note(&self) -> &N {
+        &self.0.note
+    }
+
+    /// Takes the cargo, if it landed.
+    pub fn take(&mut self) -> Option<T> {
         if !self.is_landed() {
             return None;
         }
-        // SAFETY: S1: landed, and the caller has the ticket.
-        self.cargo.with_mut(|at| unsafe { (*at).take() })
+        // SAFETY: S1: landed, and this is the claim, borrowed exclusively.
+        self.0.cargo.with_mut(|at| unsafe { (*at).take() })
     }
 
     /// Has `wake` woken when cargo lands; `false` when it has landed. What was to be woken before is not any more.
     #[must_use]
     pub fn watch(&self, wake: Wake) -> bool {
+        self.leave(Watch::Somebody(wake))
+    }
+
+    fn leave(&self, watch: Watch) -> bool {
         let before = {
-            let mut watch = self.lock();
+            let mut at = self.0.lock();
             // Relaxed: written inside this lock.
-            if self.landed.load(Ordering::Relaxed) {
+            if self.0.landed.load(Ordering::Relaxed) {
                 return false;
             }
-            std::mem::replace(&mut *watch, Watch::Somebody(wake))
+            std::mem::replace(&mut *at, watch)
         };
         // A waker is the caller's code.
         drop(before);
@@ -134,43 +159,34 @@ impl<T> Seat<T> {
 
     /// Whether that task is the one to be woken.
     pub fn is_watched_by(&self, waker: &Waker) -> bool {
-        matches!(&*self.lock(), Watch::Somebody(Wake::Task(known)) if known.will_wake(waker))
-    }
-
-    /// Says that the ticket goes: gives back the cargo that landed, or leaves it to the lander.
-    ///
-    /// # Safety
-    /// As [`take`](Self::take).
-    pub unsafe fn leave(&self) -> Option<T> {
-        let before = {
-            let mut watch = self.lock();
-            // Relaxed: written inside this lock.
-            if self.landed.load(Ordering::Relaxed) {
-                drop(watch);
-                // SAFETY: the caller's promise.
-                return unsafe { self.take() };
-            }
-            std::mem::replace(&mut *watch, Watch::Gone)
-        };
-        drop(before);
-        None
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+        matches!(&*self.0.lock(), Watch::Somebody(Wake::Task(known)) if known.will_wake(waker))
     }
 }
 
-impl<T: Send + 'static> Seat<T> {
-    /// Leaves the cargo and wakes whoever watches. Called once, by whoever holds the ring: what is the caller's code is left
-    /// to [`late`](super::late).
-    pub fn land(&self, cargo: T) {
-        // SAFETY: S1: not landed, and the ring lands it once.
-        self.cargo.with_mut(|at| unsafe { *at = Some(cargo) });
+impl<T, N> Drop for Claim<T, N> {
+    fn drop(&mut self) {
+        if !self.leave(Watch::Gone) {
+            drop(self.take());
+        }
+    }
+}
+
+impl<T: Send + 'static, N> Landing<T, N> {
+    /// What was noted when the seat was made.
+    pub fn note(&self) -> &N {
+        &self.0.note
+    }
+
+    /// Leaves the cargo and wakes whoever watches. By whoever holds the ring: what is the caller's code is left for when it has
+    /// let go.
+    pub fn land(self, cargo: T) {
+        let seat = self.0;
+        // SAFETY: S1: not landed, and the one landing is used up.
+        seat.cargo.with_mut(|at| unsafe { *at = Some(cargo) });
         let watch = {
-            let mut watch = self.lock();
+            let mut watch = seat.lock();
             // Release: pairs with the Acquire in `is_landed`; the cargo.
-            self.landed.store(true, Ordering::Release);
+            seat.landed.store(true, Ordering::Release);
             std::mem::replace(&mut *watch, Watch::Nobody)
         };
         match watch {
@@ -179,8 +195,8 @@ impl<T: Send + 'static> Seat<T> {
             Watch::Somebody(Wake::Leader(leader)) => leader.strike(),
             Watch::Somebody(Wake::Task(waker)) => late::leave(Late::Wake(waker)),
             Watch::Gone => {
-                // SAFETY: S3: the ticket is gone, so nobody else reaches it.
-                let cargo = self.cargo.with_mut(|at| unsafe { (*at).take() });
+                // SAFETY: S3: the claim is gone, so nobody else reaches it.
+                let cargo = seat.cargo.with_mut(|at| unsafe { (*at).take() });
                 late::leave(Late::Drop(Box::new(cargo)));
             }
         }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 #[must_use = "a ticket that is dropped cancels its operation"]
 pub struct Ticket<O: Operation> {
     /// `None` when the end was taken.
-    berth: Option<Arc<Berth<O>>>,
+    berth: Option<Berth<O>>,
     office: Arc<Office>,
 }
 
@@ -35,7 +35,7 @@ impl<O: Operation> fmt::Debug for Ticket<O> {
 impl<O: Operation> Unpin for Ticket<O> {}
 
 impl<O: Operation> Ticket<O> {
-    pub(super) fn new(berth: Arc<Berth<O>>, office: Arc<Office>) -> Self {
+    pub(super) fn new(berth: Berth<O>, office: Arc<Office>) -> Self {
         Self {
             berth: Some(berth),
             office,
@@ -44,7 +44,7 @@ impl<O: Operation> Ticket<O> {
 
     /// Whether its end can be taken without waiting. Wait-free; collects nothing.
     pub fn is_over(&self) -> bool {
-        self.berth.as_ref().is_none_or(|berth| berth.seat.is_landed())
+        self.berth.as_ref().is_none_or(|berth| berth.is_landed())
     }
 
     /// Waits for the end and gives the output. Blocking: drives the ring while nobody else does, else parks.
@@ -75,11 +75,11 @@ impl<O: Operation> Ticket<O> {
     /// [`ErrorKind::Stale`] when it is over already.
     pub fn cancel(&self) -> Result<(), Error> {
         self.office.check()?;
-        let Some(berth) = self.berth.as_ref().filter(|berth| !berth.seat.is_landed()) else {
+        let Some(berth) = self.berth.as_ref().filter(|berth| !berth.is_landed()) else {
             return Err(Error::of(ErrorKind::Stale));
         };
         self.office.hub.act(|pier| {
-            let id = berth.give_up(pier.core());
+            let id = berth.note().give_up(pier.core());
             pier.cancel(id)
         })
     }
@@ -87,16 +87,14 @@ impl<O: Operation> Ticket<O> {
     fn wait_until(&mut self, deadline: Option<Instant>) -> Result<Cargo<O>, Error> {
         self.office.check()?;
         let berth = self.berth.as_ref().ok_or(Error::of(ErrorKind::Stale))?;
-        if !self.office.hub.wait(&berth.seat, deadline) {
+        if !self.office.hub.wait(berth, deadline) {
             return Err(Error::of(ErrorKind::TimedOut));
         }
         Ok(self.take().expect("S1: what landed is there until it is taken"))
     }
 
     fn take(&mut self) -> Option<Cargo<O>> {
-        let berth = self.berth.as_ref()?;
-        // SAFETY: this is the one ticket, borrowed exclusively.
-        let cargo = unsafe { berth.seat.take() }?;
+        let cargo = self.berth.as_mut()?.take()?;
         self.berth = None;
         Some(cargo)
     }
@@ -113,10 +111,10 @@ impl<O: Operation> Future for Ticket<O> {
         let Some(berth) = &this.berth else {
             return Poll::Ready(Err(Error::of(ErrorKind::Stale)));
         };
-        if !berth.seat.is_landed() && !berth.seat.is_watched_by(cx.waker()) {
-            let _ = berth.seat.watch(Wake::Task(cx.waker().clone()));
+        if !berth.is_landed() && !berth.is_watched_by(cx.waker()) {
+            let _ = berth.watch(Wake::Task(cx.waker().clone()));
         }
-        if berth.seat.is_landed() {
+        if berth.is_landed() {
             return Poll::Ready(this.take().map(Cargo::unload).ok_or(Error::of(ErrorKind::Stale)));
         }
         if !this.office.see_that_it_is_driven() {
@@ -131,14 +129,12 @@ impl<O: Operation> Future for Ticket<O> {
 impl<O: Operation> Drop for Ticket<O> {
     fn drop(&mut self) {
         let Some(berth) = self.berth.take() else { return };
-        // SAFETY: this is the one ticket.
-        let cargo = unsafe { berth.seat.leave() };
-        if cargo.is_some() || !self.office.is_ours() {
+        if berth.is_landed() || !self.office.is_ours() {
             return;
         }
-        // It may be over by now: then its cargo was dropped, and there is nothing to cancel.
+        // It may be over by now: then there is nothing to cancel.
         let _ = self.office.hub.act(|pier| {
-            let id = berth.give_up(pier.core());
+            let id = berth.note().give_up(pier.core());
             pier.cancel(id)
         });
     }

@@ -7,6 +7,7 @@ mod nop;
 #[cfg(feature = "peers")]
 mod peers;
 mod read;
+mod shared;
 mod threads;
 mod wrap;
 
@@ -97,6 +98,70 @@ pub(super) const CLAIMS: &[Claim] = &[
         unit: "ns",
         cores: 2,
         run: threads::patterns,
+    },
+    Claim {
+        id: "comb.ring",
+        krate: "uring-core",
+        what: "CPU per uncached 4 KiB read, 8 threads with one in flight each on one ring",
+        unit: "ns",
+        cores: 2,
+        run: shared::cpu,
+    },
+    Claim {
+        id: "comb.ring.p99",
+        krate: "uring-core",
+        what: "slowest hundredth of uncached 4 KiB reads, 8 threads with one in flight each, the slowest thread's",
+        unit: "ns",
+        cores: 2,
+        run: shared::p99,
+    },
+    Claim {
+        id: "comb.ring.enters",
+        krate: "uring-core",
+        what: "io_uring_enter per uncached 4 KiB read, 8 threads with one in flight each",
+        unit: "calls",
+        cores: 2,
+        run: shared::enters,
+    },
+    Claim {
+        id: "comb.ring.timer",
+        krate: "uring-core",
+        what: "CPU per timer of 50 us, 8 threads with one each on one ring",
+        unit: "ns",
+        cores: 2,
+        run: shared::timer_cpu,
+    },
+    Claim {
+        id: "comb.ring.timer.p99",
+        krate: "uring-core",
+        what: "slowest hundredth of timers of 50 us, 8 threads with one each, the slowest thread's",
+        unit: "ns",
+        cores: 2,
+        run: shared::timer_p99,
+    },
+    Claim {
+        id: "comb.ring.cached",
+        krate: "uring-core",
+        what: "CPU per cached 4 KiB read, which is over at once, 8 threads on one ring",
+        unit: "ns",
+        cores: 2,
+        run: shared::cached_cpu,
+    },
+    Claim {
+        id: "comb.ring.cached.p99",
+        krate: "uring-core",
+        what: "slowest hundredth of cached 4 KiB reads, 8 threads on one ring, the slowest thread's",
+        unit: "ns",
+        cores: 2,
+        run: shared::cached_p99,
+    },
+    Claim {
+        id: "comb.ring.cached.enters",
+        krate: "uring-core",
+        what: "io_uring_enter per cached 4 KiB read, 8 threads on one ring",
+        unit: "calls",
+        cores: 2,
+        run: shared::cached_enters,
     },
     Claim {
         id: "echo.cpu",
