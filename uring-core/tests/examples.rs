@@ -5,6 +5,8 @@
 mod copy;
 #[path = "../examples/echo.rs"]
 mod echo;
+#[path = "../examples/shared.rs"]
+mod shared;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -353,4 +355,17 @@ fn b9_echo_keeps_every_byte_of_receives_that_come_short() {
     near.read_to_end(&mut back).unwrap();
     assert!(back == content);
     server.join().unwrap();
+}
+
+#[test]
+fn threads_that_share_a_ring_add_up_every_byte_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bytes");
+    for size in [0, 1, (64 << 10) - 1, 64 << 10, 3_000_001] {
+        let content = noise(size);
+        std::fs::write(&path, &content).unwrap();
+        let expected: u64 = content.iter().map(|&byte| u64::from(byte)).sum();
+        assert_eq!(shared::sum(&path).unwrap().0, expected, "{size} bytes");
+    }
+    assert!(shared::sum(&dir.path().join("missing")).is_err());
 }

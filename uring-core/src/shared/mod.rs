@@ -24,16 +24,16 @@
 //! ```
 //!
 //! # Who does what
-//! Submitting is [`hub`]'s lock: a combiner whose lots end with one call. Collecting is done by whoever turns the ring, so an
-//! operation that completes while it is submitted is over when [`SharedRing::submit`] returns. Who has to wait drives, one
-//! thread at a time, asleep without the lock; the others park, and the lead is handed over (see [`hub`] for states, invariants
-//! and orderings, [`seat`] for the end of one operation, [`office`] for who drives when all are tasks). No thread of its own is
-//! needed, and none is started unless a task waits and nobody drives.
+//! Submitting is a combiner's lot, which ends with one call. Collecting is done by whoever turns the ring, so an operation that
+//! completes while it is submitted is over when [`SharedRing::submit`] returns. Who has to wait drives, one thread at a time,
+//! asleep without the lock; the others park, and the lead is handed over, however the wait of the one that leads ends. No
+//! thread of its own is needed, and none is started unless a task waits and nobody drives. The sources state the protocol:
+//! `hub.rs` the two roles, `seat.rs` the end of one operation, `office.rs` who drives when all are tasks.
 //!
 //! # How it is set up
 //! Without `COOP_TASKRUN`: under that flag the kernel finishes an operation when the thread that submitted it next enters the
 //! kernel, and here that thread may be computing, with nobody to enter for it, while another waits. Without the flag it is
-//! interrupted instead. See [`berth`] for what happens when that thread exits.
+//! interrupted instead. When that thread exits the kernel cancels what it submitted; the ring submits it again (`berth.rs`).
 //!
 //! # When not to use it
 //! A ring for each thread ([`LocalRing`](crate::LocalRing)) has no lock, no hand-over and no allocation (here one an operation):

@@ -108,8 +108,8 @@ impl Office {
             .name("uring-shared".into())
             .stack_size(128 << 10);
         let help = move || {
-            // Acquire: pairs with the Release in `drop`: the last handle is gone, and what its owner did before is done.
-            hub.keep(NIGHT, || told.load(Ordering::Acquire));
+            // Relaxed: nothing is published with it, and the wake-up that follows it orders it before the look.
+            hub.keep(NIGHT, || told.load(Ordering::Relaxed));
             drop(hub);
             drop(late::Run::default());
         };
@@ -140,8 +140,8 @@ impl Drop for Office {
             std::mem::forget(thread);
             return;
         }
-        // Release: pairs with the Acquire in `start_helper`.
-        over.store(true, Ordering::Release);
+        // Relaxed: as in `start_helper`.
+        over.store(true, Ordering::Relaxed);
         self.hub.sleeper().rouse();
         thread.thread().unpark();
         // A waker that ran on the helping thread may have had the last handle: then that thread ends by itself.
