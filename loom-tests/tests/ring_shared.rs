@@ -204,6 +204,29 @@ fn the_lead_is_handed_over_and_never_lost() {
     }
 }
 
+/// One leads, then leaves: it hands the lead over and collects the end of the other in the same step, so that the other, in line
+/// when it had its seat watched, is woken as one in line although it leads by now.
+#[test]
+fn a_thread_sleeps_as_it_is_watched() {
+    check("shared.a_thread_sleeps_as_it_is_watched", TWO, || {
+        let (ring, kernel) = ring();
+        let (ticket, ending): (Ticket, Ending) = seat(());
+        let waiting = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || finish(&ring, ticket, 4))
+        };
+        let leaving = thread::spawn(move || {
+            let ending = std::cell::Cell::new(Some(ending));
+            ring.keep(Duration::from_secs(1), || {
+                kernel.complete(ending.take().expect("asked once"), 4);
+                true
+            });
+        });
+        waiting.join().unwrap();
+        leaving.join().unwrap();
+    });
+}
+
 /// One waits for what the kernel ends; another submits, and may collect the end of the first on its way to bed.
 #[test]
 fn a_leader_is_woken_by_whoever_collects_its_end() {

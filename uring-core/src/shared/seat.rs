@@ -181,10 +181,11 @@ impl<T: Send + 'static, N> Landing<T, N> {
     /// let go.
     pub fn land(self, cargo: T) {
         let seat = self.0;
-        // SAFETY: S1: not landed, and the one landing is used up.
-        seat.cargo.with_mut(|at| unsafe { *at = Some(cargo) });
         let watch = {
+            // In the lock, so that the Release alone publishes the cargo, and a model can tell if it did not.
             let mut watch = seat.lock();
+            // SAFETY: S1: not landed, and the one landing is used up.
+            seat.cargo.with_mut(|at| unsafe { *at = Some(cargo) });
             // Release: pairs with the Acquire in `is_landed`; the cargo.
             seat.landed.store(true, Ordering::Release);
             std::mem::replace(&mut *watch, Watch::Nobody)
