@@ -15,7 +15,14 @@ pub struct Plan {
     pub cpus: Vec<usize>,
     /// A quick look instead of the figures that stand in BENCHMARKS.md.
     pub quick: bool,
+    /// Charge wall time whatever a claim would charge: for curves over threads, where waiting is the point.
+    pub wall: bool,
+    /// Hand the lanes over instead of measuring them.
+    pub sink: Option<Sink>,
 }
+
+/// Takes a lane: the claim's id, the lane's name, and how to run it for so many operations and learn the time they took.
+pub type Sink = fn(&str, &str, &dyn Fn(u64) -> Result<Duration, Invalid>) -> Result<(), Invalid>;
 
 impl Plan {
     /// The plan behind published figures: 11 rounds of 60 ms a lane.
@@ -25,6 +32,8 @@ impl Plan {
             lane_time: Duration::from_millis(60),
             cpus: crate::online_cpus(),
             quick: false,
+            wall: false,
+            sink: None,
         }
     }
 
@@ -35,6 +44,8 @@ impl Plan {
             lane_time: Duration::from_millis(8),
             cpus: crate::online_cpus(),
             quick: true,
+            wall: false,
+            sink: None,
         }
     }
 }
@@ -87,4 +98,13 @@ pub struct Task<'a> {
     pub claim: &'a Claim,
     /// How much of everything to do.
     pub plan: &'a Plan,
+}
+
+/// A figure over the number of threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Curve {
+    /// The claim whose lanes are run.
+    pub claim: Claim,
+    /// Measures one point.
+    pub run: fn(&Task<'_>, usize) -> Result<Row, Invalid>,
 }

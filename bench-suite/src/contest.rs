@@ -1,9 +1,10 @@
 //! A contest: lanes run in rotating order, round after round, judged by the ratios within each round.
 
-use crate::claim::{Invalid, Plan, Task};
+use crate::claim::{Invalid, Plan, Sink, Task};
 use crate::machine::{pin_to, steal_ticks, thread_cpu_ns, wall_ns};
 use crate::row::{Judged, Row, Verdict, quartiles, round3};
 use std::sync::Barrier;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -60,6 +61,15 @@ impl Worker<'_> {
     pub fn ops(&self) -> u64 {
         self.ops
     }
+}
+
+/// What one run of a lane gave.
+struct Ran {
+    /// The lane's own figure, or its time per operation.
+    figure: f64,
+    ns_per_op: f64,
+    /// The longest that a thread was busy.
+    busy_ns: u64,
 }
 
 type Body<'a> = Box<dyn Fn(&mut Worker<'_>) -> Result<(), Invalid> + Sync + 'a>;
@@ -126,7 +136,7 @@ impl<'a> Contest<'a> {
             row: Row::unmeasured(task.claim, Verdict::Undecided, ""),
             lanes: Vec::new(),
             bounds: Vec::new(),
-            clock: Clock::Cpu,
+            clock: if task.plan.wall { Clock::Wall } else { Clock::Cpu },
             fixed_ops: None,
         }
     }
@@ -221,6 +231,9 @@ impl<'a> Contest<'a> {
     /// # Errors
     /// The first lane's failure: one wrong result makes the whole claim invalid.
     pub fn run(&mut self) -> Result<Row, Invalid> {
+        if let Some(sink) = self.plan.sink {
+            return self.hand_over(sink);
+        }
         let stolen = steal_ticks();
         for at in 0..self.lanes.len() {
             self.lanes[at].ops = match self.fixed_ops {
@@ -232,7 +245,7 @@ impl<'a> Contest<'a> {
         for round in 0..self.plan.rounds {
             for turn in 0..count {
                 let at = (round + turn) % count;
-                let figure = self.run_lane(at, self.lanes[at].ops)?.0;
+                let figure = self.run_lane(at, self.lanes[at].ops)?.figure;
                 self.lanes[at].figures.push(figure);
             }
         }
@@ -248,12 +261,22 @@ impl<'a> Contest<'a> {
         Ok(self.finish())
     }
 
+    fn hand_over(&self, sink: Sink) -> Result<Row, Invalid> {
+        for (at, lane) in self.lanes.iter().enumerate() {
+            sink(&self.row.id, &lane.name, &|ops| {
+                let ran = self.run_lane(at, ops)?;
+                Ok(Duration::from_nanos((ran.ns_per_op * ops as f64) as u64))
+            })?;
+        }
+        Ok(self.row.clone())
+    }
+
     /// Finds operations per round so that a thread of the lane runs for the plan's lane time.
     fn calibrate(&self, at: usize) -> Result<u64, Invalid> {
         let aim = self.plan.lane_time.as_nanos() as f64;
         let mut ops = 64u64;
         loop {
-            let (_, busy_ns) = self.run_lane(at, ops)?;
+            let busy_ns = self.run_lane(at, ops)?.busy_ns;
             if busy_ns as f64 >= aim / 16.0 {
                 return Ok(((ops as f64 * aim / busy_ns as f64) as u64).max(1));
             }
@@ -261,8 +284,8 @@ impl<'a> Contest<'a> {
         }
     }
 
-    /// Runs one lane once; gives its figure and the longest busy time of a thread.
-    fn run_lane(&self, at: usize, ops: u64) -> Result<(f64, u64), Invalid> {
+    /// Runs one lane once.
+    fn run_lane(&self, at: usize, ops: u64) -> Result<Ran, Invalid> {
         let lane = &self.lanes[at];
         let barrier = Barrier::new(lane.threads);
         let outcomes: Vec<Result<Outcome, Invalid>> = std::thread::scope(|scope| {
@@ -302,8 +325,12 @@ impl<'a> Contest<'a> {
             Clock::Wall => longest(|o| o.wall_ns) as f64,
         };
         let own = outcomes.iter().filter_map(|o| o.own_figure).reduce(f64::max);
-        let busy = longest(|o| if o.cpu_ns > 0 { o.cpu_ns } else { o.wall_ns }).max(1);
-        Ok((own.unwrap_or(time / done as f64), busy))
+        let ns_per_op = time / done as f64;
+        Ok(Ran {
+            figure: own.unwrap_or(ns_per_op),
+            ns_per_op,
+            busy_ns: longest(|o| if o.cpu_ns > 0 { o.cpu_ns } else { o.wall_ns }).max(1),
+        })
     }
 
     fn finish(&mut self) -> Row {

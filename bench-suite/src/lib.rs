@@ -16,13 +16,15 @@ mod claim;
 mod contest;
 mod machine;
 mod row;
+mod scaling;
 
 pub use allocs::{CountingAllocator, allocations_on_this_thread};
 pub use alone::measure_alone;
-pub use claim::{Claim, Invalid, Plan, Task};
+pub use claim::{Claim, Curve, Invalid, Plan, Sink, Task};
 pub use contest::{Contest, Worker};
 pub use machine::{online_cpus, pin_to, steal_ticks, thread_cpu_ns};
 pub use row::{Row, Verdict, render_table};
+pub use scaling::{Point, scaling};
 
 /// The examples of the workspace's README, compiled and run.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use anyhow::Context;
 use bench_suite::report::{About, about_file};
 use bench_suite::{
     Claim, CountingAllocator, Invalid, Plan, Row, Task, Verdict, claims, measure_alone, online_cpus,
-    render_table,
+    render_table, scaling,
 };
 use clap::Parser;
 use serde::Serialize;
@@ -37,6 +37,9 @@ struct Arguments {
     /// Only the claims that need more than two cores.
     #[arg(long)]
     many_core: bool,
+    /// Measure curves over the number of threads instead, where more threads than CPUs are marked.
+    #[arg(long, conflicts_with_all = ["list", "many_core"])]
+    scaling: bool,
     /// Take the figures of this claim and print them bare: what the program asks of itself in a process of its own.
     #[arg(long, value_name = "ID", hide = true)]
     alone: Option<String>,
@@ -48,6 +51,14 @@ fn main() -> anyhow::Result<ExitCode> {
         let figures = measure_alone(id)?;
         figures.iter().for_each(|figure| println!("{figure}"));
         return Ok(ExitCode::SUCCESS);
+    }
+    let plan = if arguments.quick {
+        Plan::quick()
+    } else {
+        Plan::full()
+    };
+    if arguments.scaling {
+        return measure_curves(&arguments, &plan);
     }
     let wanted = |claim: &Claim| {
         arguments
@@ -66,11 +77,6 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let plan = if arguments.quick {
-        Plan::quick()
-    } else {
-        Plan::full()
-    };
     let (rows, invalid) = measure_all(&chosen, &plan, arguments.json.as_deref())?;
     print!("{}", render_table(&rows));
     let count = |verdict| rows.iter().filter(|row| row.holds == verdict).count();
@@ -91,6 +97,47 @@ fn main() -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(1)
     })
+}
+
+/// Measures the curves and prints every point.
+fn measure_curves(arguments: &Arguments, plan: &Plan) -> anyhow::Result<ExitCode> {
+    let live = std::io::stderr().is_terminal();
+    let only = arguments.only.as_deref().unwrap_or("");
+    let points = scaling(plan, only, |curve, threads| {
+        if live {
+            eprint!("\r\x1b[K{} {threads} threads", curve.claim.id);
+        }
+    })?;
+    if points.is_empty() {
+        let ids: Vec<_> = claims::curves().iter().map(|curve| curve.claim.id).collect();
+        anyhow::bail!("no curve begins with `{only}`; there are {}", ids.join(", "));
+    }
+    if live {
+        eprint!("\r\x1b[K");
+    }
+    for point in &points {
+        let mark = if point.oversubscribed {
+            " (oversubscribed)"
+        } else {
+            ""
+        };
+        let ours = point.row.ours.unwrap_or(f64::NAN);
+        print!(
+            "{:<10} {:>2} threads{mark}: ours {ours} ns",
+            point.row.id, point.threads
+        );
+        point
+            .row
+            .peers
+            .iter()
+            .for_each(|(name, ns)| print!(", {name} {ns}"));
+        println!();
+    }
+    if let Some(file) = &arguments.json {
+        save(&about_file(file), &About::here(plan.quick))?;
+        save(file, &points)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What to say of the time left, once a claim or more are done: claims take about as long as each other.

@@ -10,6 +10,9 @@ pub(crate) struct Options {
     /// Render this run, which `cargo xtask claims --json FILE` wrote, and measure nothing.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Measure the curves over the number of threads as well.
+    #[arg(long)]
+    scaling: bool,
     /// Make the run the one that README.md and docs/BENCHMARKS.md show.
     #[arg(long)]
     publish: bool,
@@ -33,6 +36,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
             file
         }
     };
+    if options.scaling {
+        let file = run.with_file_name("scaling.json").display().to_string();
+        claims::run(root, &["--scaling".into(), "--json".into(), file])?;
+    }
     let run = run.display().to_string();
     render(root, &[&run, FOLDER])?;
     if options.publish {

@@ -1,6 +1,6 @@
 //! Claims about counters, combining.
 
-use crate::{Claim, Contest, Invalid, Row, Task, Worker};
+use crate::{Claim, Contest, Curve, Invalid, Row, Task, Worker};
 use flat_combine::{Combiner, Combining, Counter, StripedCounter, Way};
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +77,42 @@ pub(super) const CLAIMS: &[Claim] = &[
         unit: "wall ns/op",
         cores: 8,
         run: |task| heap(task, 8, 1.0 / 1.3),
+    },
+];
+
+pub(super) const CURVES: &[Curve] = &[
+    Curve {
+        claim: Claim {
+            id: "ctr.add",
+            krate: "flat-combine",
+            what: "statistical add, 64 live counters used in turn",
+            unit: "ns",
+            cores: 1,
+            run: |task| striped_add(task, 1, 1.0),
+        },
+        run: |task, threads| striped_add(task, threads, 1.0),
+    },
+    Curve {
+        claim: Claim {
+            id: "ctr.exact",
+            krate: "flat-combine",
+            what: "exact add with its previous value",
+            unit: "ns",
+            cores: 1,
+            run: |task| exact_add(task, 1, 1.0),
+        },
+        run: |task, threads| exact_add(task, threads, 1.0),
+    },
+    Curve {
+        claim: Claim {
+            id: "comb.heap",
+            krate: "flat-combine",
+            what: "push + pop on a heap of 4096 elements",
+            unit: "ns",
+            cores: 1,
+            run: |task| heap(task, 1, 1.0),
+        },
+        run: |task, threads| heap(task, threads, 1.0),
     },
 ];
 

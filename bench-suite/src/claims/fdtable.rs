@@ -1,6 +1,6 @@
 //! Claims about the descriptor table.
 
-use crate::{Claim, Contest, Invalid, Row, Task, Worker};
+use crate::{Claim, Contest, Curve, Invalid, Row, Task, Worker};
 use epoch_fdtable::{Asymmetric, FdTable};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -45,6 +45,18 @@ pub(super) const CLAIMS: &[Claim] = &[
         run: any,
     },
 ];
+
+pub(super) const CURVES: &[Curve] = &[Curve {
+    claim: Claim {
+        id: "fdt.get",
+        krate: "epoch-fdtable",
+        what: "borrowed look-up among 1,024 descriptors",
+        unit: "ns",
+        cores: 1,
+        run: |task| get(task, 1),
+    },
+    run: get,
+}];
 
 const OPEN: u32 = 1024;
 const BELOW: u32 = 512;

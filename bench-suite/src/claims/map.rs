@@ -1,6 +1,6 @@
 //! Claims about the map, the snapshot map and the cell.
 
-use crate::Claim;
+use crate::{Claim, Curve};
 
 mod cell;
 mod get;
@@ -21,6 +21,17 @@ macro_rules! claim {
         }
     };
 }
+
+pub(super) const CURVES: &[Curve] = &[Curve {
+    claim: claim!(
+        "map.get",
+        1,
+        "ns",
+        "borrowed get by reader, 1k u64 keys, zipf",
+        |t| get::by_reader::<u64>(t, Size::THOUSAND, 1, get::SMALL)
+    ),
+    run: |task, threads| get::by_reader::<u64>(task, Size::THOUSAND, threads, get::SMALL),
+}];
 
 pub(super) const CLAIMS: &[Claim] = &[
     claim!(

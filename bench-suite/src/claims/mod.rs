@@ -1,6 +1,6 @@
 //! The claims, one file a family.
 
-use crate::Claim;
+use crate::{Claim, Curve};
 
 mod batch;
 mod counter;
@@ -38,4 +38,9 @@ pub fn all() -> Vec<Claim> {
         scan::CLAIMS,
     ]
     .concat()
+}
+
+/// What is worth a curve over the number of threads.
+pub fn curves() -> Vec<Curve> {
+    [map::CURVES, fdtable::CURVES, counter::CURVES, pool::CURVES].concat()
 }

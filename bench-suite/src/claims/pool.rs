@@ -1,7 +1,7 @@
 //! Claims about pools.
 
 use crate::machine::wall_ns;
-use crate::{Claim, Contest, Invalid, Row, Task, Worker, allocations_on_this_thread};
+use crate::{Claim, Contest, Curve, Invalid, Row, Task, Worker, allocations_on_this_thread};
 use pooled_vec::{ObjectPool, Pool, PooledVec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
@@ -42,6 +42,18 @@ pub(super) const CLAIMS: &[Claim] = &[
         run: allocations,
     },
 ];
+
+pub(super) const CURVES: &[Curve] = &[Curve {
+    claim: Claim {
+        id: "pool.4k",
+        krate: "pooled-vec",
+        what: "get 4 KiB, touch one byte, drop",
+        unit: "ns",
+        cores: 1,
+        run: |task| own_thread(task, 1),
+    },
+    run: own_thread,
+}];
 
 const BYTES: usize = 4096;
 

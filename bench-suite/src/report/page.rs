@@ -1,7 +1,7 @@
 //! A run as one page: what holds, family by family, each with its bars and its table.
 
-use super::About;
-use crate::{Row, Verdict};
+use super::{About, curves};
+use crate::{Point, Row, Verdict};
 use uring_cli::report::{Bar, Bars, Page, Table};
 
 /// The rows of one family of claims: those whose ids begin alike.
@@ -75,8 +75,8 @@ impl Family<'_> {
     }
 }
 
-/// Makes the page of a run; `raw` is the run's own JSON, which the page holds whole.
-pub fn page(rows: &[Row], about: &About, raw: &str) -> Page {
+/// Makes the page of a run, with the curves that were measured; `raw` is the run's own JSON, which the page holds whole.
+pub fn page(rows: &[Row], points: &[Point], about: &About, raw: &str) -> Page {
     let mut page = Page::new("Claims, measured");
     page.text(about.line());
     let count = |verdict: Verdict| rows.iter().filter(|row| row.holds == verdict).count();
@@ -96,6 +96,13 @@ pub fn page(rows: &[Row], about: &About, raw: &str) -> Page {
             page.bars(family.bars());
         }
         page.table(family.table());
+    }
+    if !points.is_empty() {
+        page.heading("Over the number of threads");
+        page.text("By wall time. Where there are more threads than CPUs they take turns: such points say nothing about scaling.");
+        curves(points).into_iter().for_each(|(_, plot)| {
+            page.plot(plot);
+        });
     }
     page.heading("Versions");
     let mut versions = Table::new("As locked.", &["package", "release"]);
@@ -132,7 +139,7 @@ mod tests {
         let names: Vec<_> = families(&rows).iter().map(|f| (f.name, f.rows.len())).collect();
         assert_eq!(names, [("a", 2), ("b", 1)]);
         let raw = serde_json::to_string_pretty(&rows).unwrap();
-        let html = page(&rows, &About::here(true), &raw).to_html();
+        let html = page(&rows, &[], &About::here(true), &raw).to_html();
         for told in [
             "a.one (yes)",
             "b.one (no)",

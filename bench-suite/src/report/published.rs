@@ -3,8 +3,8 @@
 //! `docs/claims.json` is the run, `docs/claims.about.json` where it was made. The table of docs/BENCHMARKS.md, the shorter
 //! one of README.md and the drawings under docs/plots are made of them and of nothing else.
 
-use super::{About, families};
-use crate::{Row, Verdict, render_table};
+use super::{About, curves, families};
+use crate::{Point, Row, Verdict, render_table};
 use anyhow::{Context, bail};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ pub const BENCHMARKS_TABLE: (&str, &str) = ("<!-- all claims: generated -->", "<
 
 const RUN: &str = "docs/claims.json";
 const ABOUT: &str = "docs/claims.about.json";
+const CURVES: &str = "docs/scaling.json";
 const PLOTS: &str = "docs/plots";
 
 /// The README shows one or two claims of each primitive, met or missed; the whole table is a click away.
@@ -102,6 +103,14 @@ fn generated(root: &Path) -> anyhow::Result<Vec<Written>> {
         if family.rows.iter().any(|row| row.ours.is_some()) {
             let file = root.join(PLOTS).join(format!("{}.svg", family.name));
             all.push((file, family.bars().to_svg()));
+        }
+    }
+    // Curves are another run, of which there may be none.
+    if let Ok(text) = std::fs::read_to_string(root.join(CURVES)) {
+        let points: Vec<Point> =
+            serde_json::from_str(&text).with_context(|| format!("{CURVES} is no run of curves"))?;
+        for (id, plot) in curves(&points) {
+            all.push((root.join(PLOTS).join(format!("threads.{id}.svg")), plot.to_svg()));
         }
     }
     Ok(all)

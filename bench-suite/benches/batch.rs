@@ -1,0 +1,7 @@
+//! Batches.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["batch."]);
+}

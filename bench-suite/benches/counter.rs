@@ -1,0 +1,7 @@
+//! Counters and combining.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["ctr.", "comb."]);
+}

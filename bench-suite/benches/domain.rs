@@ -1,0 +1,7 @@
+//! Read sections and retiring.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["dom."]);
+}

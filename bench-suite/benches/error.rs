@@ -1,0 +1,7 @@
+//! Errors.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["err."]);
+}

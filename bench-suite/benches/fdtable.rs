@@ -1,0 +1,7 @@
+//! Descriptor tables.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["fdt."]);
+}

@@ -1,0 +1,7 @@
+//! Maps, snapshots, cells.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["map.", "snap.", "cell."]);
+}

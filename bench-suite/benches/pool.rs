@@ -1,0 +1,7 @@
+//! Buffer pools.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["pool."]);
+}

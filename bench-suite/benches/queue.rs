@@ -1,0 +1,7 @@
+//! Queues.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["queue."]);
+}

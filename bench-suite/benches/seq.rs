@@ -1,0 +1,7 @@
+//! Sequence locks and histograms.
+
+mod lanes;
+
+fn main() {
+    lanes::run(&["seq.", "hist."]);
+}
