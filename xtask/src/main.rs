@@ -5,6 +5,7 @@ mod claims;
 mod instructions;
 mod models;
 mod mutants;
+mod pgo;
 mod report;
 mod sanitize;
 mod shell;
@@ -47,6 +48,8 @@ enum Verb {
     Report(report::Options),
     /// Instructions per operation against the committed counts, where valgrind is at hand.
     Instructions(instructions::Options),
+    /// Records the syscall-like workload, builds by what it did, and measures what that is worth.
+    Pgo(pgo::Options),
     /// The sanitizers of a nightly compiler: planted defects that each must find, then the test suites.
     Sanitize(sanitize::Options),
     /// Packages every library in one call.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Claims { arguments } => claims::run(&root, &arguments),
         Verb::Report(options) => report::run(&root, &options),
         Verb::Instructions(options) => instructions::run(&root, &options),
+        Verb::Pgo(options) => pgo::run(&root, &options),
         Verb::Sanitize(options) => sanitize::run(&root, &options),
         Verb::Package => ci::package(&root),
     };
