@@ -3,6 +3,7 @@
 use super::Engine;
 use super::plan::{Affinity, Cores, Machine, plan};
 use crate::error::{Error, SetupError};
+use crate::permit::Policy;
 use crate::ring::Options;
 use crate::sys::scheduling::Scheduling;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub struct Builder {
     pub(crate) cross_core: CrossCore,
     pub(crate) memory: Option<Memory>,
     pub(crate) p99_target: Option<Duration>,
+    pub(crate) policy: Option<Policy>,
     pub(crate) options: Options,
 }
 
@@ -77,6 +79,7 @@ impl Builder {
             cross_core: CrossCore::Auto,
             memory: None,
             p99_target: None,
+            policy: None,
             options: Options::new(),
         }
     }
@@ -144,6 +147,12 @@ impl Builder {
     /// The latency that 99 of 100 operations should keep below; told by [`EngineInfo`](super::EngineInfo).
     pub fn p99_target(mut self, target: Duration) -> Self {
         self.p99_target = Some(target);
+        self
+    }
+
+    /// What [`Engine::open`] may open, and where it leads. May be replaced while the engine runs: [`Policy::publish`].
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
         self
     }
 

@@ -23,6 +23,7 @@ mod lifecycle;
 mod local;
 #[allow(unreachable_pub)] // public for its model alone
 pub(crate) mod mailbox;
+mod opens;
 mod plan;
 mod settings;
 mod spawn;

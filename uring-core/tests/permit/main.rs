@@ -2,6 +2,7 @@
 #![cfg(not(any(loom, shuttle)))]
 
 mod drawn;
+mod engine;
 mod normal;
 mod opened;
 mod oracle;

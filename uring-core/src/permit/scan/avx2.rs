@@ -1,18 +1,18 @@
 //! Sixteen lanes at a time: the path's tags lie in one register, from which each lane picks that of its depth.
 
 use super::{LANES, Line, NONE};
-use crate::permit::heads::Heads;
 use std::arch::x86_64::{
     __m256i, _mm_set_epi64x, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi16, _mm256_load_si256,
     _mm256_movemask_epi8, _mm256_or_si256, _mm256_shuffle_epi8,
 };
 
 /// The first lane, from lane `from` on, that hits; what pads the last line counts as lanes.
+///
+/// The tags come by value, in two registers: they were stored as two words, and a load of both at once would wait for that.
 #[target_feature(enable = "avx2")]
-pub(super) fn next(lines: &[Line], from: usize, heads: &Heads) -> usize {
-    // As two halves, as they were stored: a load of both at once would wait for the stores.
-    let [low, high] = heads.packed().map(u64::cast_signed);
-    let tags = _mm256_broadcastsi128_si256(_mm_set_epi64x(high, low));
+pub(super) fn next(lines: &[Line], from: usize, low: u64, high: u64) -> usize {
+    let tags = _mm_set_epi64x(high.cast_signed(), low.cast_signed());
+    let tags = _mm256_broadcastsi128_si256(tags);
     let equal = |line: &Line| {
         let line: *const __m256i = std::ptr::from_ref(line).cast();
         // SAFETY: the 64 bytes of a line, aligned to 64: the lanes, then what they pick.

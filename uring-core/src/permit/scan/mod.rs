@@ -120,8 +120,11 @@ impl Finder {
             // SAFETY: this way is made only where the processor has the instructions.
             Way::Sse2 => unsafe { sse2::next(lines, from, heads) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Way::Avx2 => unsafe { avx2::next(lines, from, heads) },
+            Way::Avx2 => {
+                let [low, high] = heads.packed();
+                // SAFETY: as above.
+                unsafe { avx2::next(lines, from, low, high) }
+            }
         };
         // What pads the last line may hit, and is no lane.
         (lane < len).then_some(lane)
