@@ -11,7 +11,7 @@ use super::builder::Builder;
 use super::info::CoreState;
 use super::local::{Resident, current_core};
 use super::plan::Plan;
-use super::station::{Errand, Letter, Station};
+use super::station::{Errand, Letter, Shared};
 use super::worker::{Broken, Ready, work};
 use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, SetupError};
@@ -108,7 +108,7 @@ impl Engine {
             }
         }
         drop(ready);
-        let mut stations: Vec<Option<Arc<Station>>> = vec![None; plan.cores.len()];
+        let mut stations: Vec<Option<Shared>> = vec![None; plan.cores.len()];
         for (core, made) in report.iter() {
             match made {
                 Ok(station) => stations[core] = Some(station),
@@ -146,7 +146,7 @@ impl Engine {
         Ok(Self { inner })
     }
 
-    fn station(&self, core: usize) -> Result<Arc<Station>, Error> {
+    fn station(&self, core: usize) -> Result<Shared, Error> {
         let station = self.inner.stations.get(core);
         station
             .map(RcuCell::load_full)

@@ -1,7 +1,7 @@
 //! Tasks sent to a core: the closure that makes the future is `Send`, the future need not be.
 
 use super::Engine;
-use super::station::{Errand, Letter, Station};
+use super::station::{Errand, Letter, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::exec::home::Home;
 use crate::exec::park::park_on;
@@ -79,7 +79,7 @@ where
 /// What came of an attempt that failed; `full` is the core whose mailbox had no room.
 struct Declined<F> {
     not_sent: NotSent<F>,
-    full: Option<Arc<Station>>,
+    full: Option<Shared>,
 }
 
 /// A task on its way to a core: a future of its handle. Made by [`Engine::send_on`].
@@ -203,7 +203,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let mut told: Option<Arc<Station>> = None;
+        let mut told: Option<Shared> = None;
         loop {
             let make = this.make.take().expect("a finished sending was polled again");
             match this.engine.offer_task(this.core, make) {
@@ -213,7 +213,7 @@ where
                     full: Some(station),
                 }) => {
                     this.make = Some(not_sent.make);
-                    if told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &station)) {
+                    if told.as_ref().is_some_and(|told| Shared::ptr_eq(told, &station)) {
                         return Poll::Pending;
                     }
                     // The mailbox alone has no room: messages of a core to itself go through it as well.

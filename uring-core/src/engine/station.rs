@@ -53,6 +53,9 @@ pub(crate) struct LetterCounts {
     pub(crate) refused: Tally,
 }
 
+/// How a station is shared: as the cell that publishes it does.
+pub(crate) type Shared = sync_base::sync::Arc<Station>;
+
 /// One life of one core.
 pub(crate) struct Station {
     pub(crate) info: CoreInfo,
@@ -73,8 +76,8 @@ impl Station {
         mailbox: Mailbox<Letter>,
         home: Arc<HomeCounts>,
         ring: StatsHandle,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> Shared {
+        Shared::new(Self {
             info,
             far,
             mailbox,

@@ -11,7 +11,7 @@
 //! - **O2** only a ring that the kernel never lets go of keeps an answer back: then the memory may never be touched again.
 
 use super::local::processor;
-use super::station::{Errand, Letter, Station};
+use super::station::{Errand, Letter, Shared, Station};
 use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, Rejected};
 use crate::exec::home::Home;
@@ -239,7 +239,7 @@ impl<O: Operation> fmt::Debug for Submission<O> {
 enum Sent<O: Operation> {
     Gone(Arc<Ticket<O>>, usize),
     /// Full: there.
-    Full(O, Arc<Station>),
+    Full(O, Shared),
     /// No core takes anything any more.
     Closed(O),
 }
@@ -420,7 +420,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = self.get_mut();
         // The core at whose door the waker was left. Full there once more, it stands (M2); another's is left it as well.
-        let mut told: Option<Arc<Station>> = None;
+        let mut told: Option<Shared> = None;
         loop {
             match std::mem::replace(&mut this.stage, Stage::Over) {
                 Stage::Here(op, engine, way) => match engine.send(op, way) {
@@ -429,7 +429,7 @@ where
                     }
                     Sent::Full(op, station) => {
                         this.stage = Stage::Here(op, engine, way);
-                        if told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &station)) {
+                        if told.as_ref().is_some_and(|told| Shared::ptr_eq(told, &station)) {
                             return Poll::Pending;
                         }
                         station.wait_for_room(cx.waker());

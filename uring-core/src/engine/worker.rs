@@ -17,7 +17,7 @@ use super::info::{CoreInfo, CoreState};
 use super::local::Resident;
 use super::mailbox::{Letters, mailbox};
 use super::plan::CorePlan;
-use super::station::{Letter, Station};
+use super::station::{Letter, Shared, Station};
 use crate::buffer::RegisteredSlab;
 use crate::error::{Error, ErrorKind, SetupError};
 use crate::exec::bell::Far;
@@ -46,7 +46,7 @@ const PANICS_IN_A_ROW: u32 = 16;
 
 /// Everything that a core's thread owns.
 struct Worker {
-    station: Arc<Station>,
+    station: Shared,
     home: Rc<Home>,
     letters: Letters<Letter>,
     /// Taken out of the mailbox, not yet run.
@@ -67,7 +67,7 @@ pub(crate) fn work(asked: &Builder, index: usize, plan: &CorePlan, resident: Res
         }
     };
     let entered = (worker.home.enter(), resident.enter(index, slab));
-    let _ = ready.send((index, Ok(Arc::clone(&worker.station))));
+    let _ = ready.send((index, Ok(Shared::clone(&worker.station))));
     drop(ready);
     let ran = catch_unwind(AssertUnwindSafe(|| worker.run()));
     let failure = match ran {
@@ -79,7 +79,7 @@ pub(crate) fn work(asked: &Builder, index: usize, plan: &CorePlan, resident: Res
 }
 
 /// What a thread says when it is ready, or will never be.
-pub(crate) type Ready = (usize, Result<Arc<Station>, SetupError>);
+pub(crate) type Ready = (usize, Result<Shared, SetupError>);
 
 fn told(panic: &(dyn Any + Send)) -> String {
     let words = message(panic).unwrap_or("with a value that is no text");
