@@ -41,7 +41,10 @@ fn run(alarm: &Alarm<Event>, done: &AtomicUsize, wanted: usize) {
             }
             continue;
         }
-        alarm.chime().sleep();
+        if alarm.doze() {
+            alarm.chime().sleep();
+            alarm.wake();
+        }
     }
 }
 

@@ -48,6 +48,7 @@ pub use exec::alarm::{Alarm, Chime};
 #[cfg(loom)]
 #[doc(hidden)]
 pub use exec::{
+    claim::Claim,
     reply::Reply,
     wakes::{Linked, Wakes},
 };

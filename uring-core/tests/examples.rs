@@ -5,6 +5,8 @@
 mod copy;
 #[path = "../examples/echo.rs"]
 mod echo;
+#[path = "../examples/engine_echo.rs"]
+mod engine_echo;
 #[path = "../examples/shared.rs"]
 mod shared;
 
@@ -368,4 +370,31 @@ fn threads_that_share_a_ring_add_up_every_byte_once() {
         assert_eq!(shared::sum(&path).unwrap().0, expected, "{size} bytes");
     }
     assert!(shared::sum(&dir.path().join("missing")).is_err());
+}
+
+#[test]
+fn engine_echo_serves_many_clients_on_all_cores() {
+    let engine = uring_core::engine::Engine::builder()
+        .core_count(2)
+        .build()
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let cores = engine_echo::serve(&engine, listener);
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let near = TcpStream::connect(address).unwrap();
+                let (sender, end) = (near.try_clone().unwrap(), near.try_clone().unwrap());
+                exchange(near, sender, move || end.shutdown(Shutdown::Write).unwrap());
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert!(engine.shut_down());
+    for core in cores {
+        assert!(core.wait().is_err(), "it accepts until the engine ends");
+    }
 }

@@ -200,7 +200,7 @@ impl Home {
             node.set_slot(at);
             slots.slots[at as usize] = Some(slot);
         }
-        if node.claim() {
+        if node.claim.claim() {
             self.queue(node);
         }
     }
@@ -229,7 +229,7 @@ impl Home {
     }
 
     fn poll(&self, node: &Arc<Node>) {
-        let aborted = node.begin();
+        let aborted = node.claim.begin();
         let Some(mut running) = self.take_running(node) else {
             return;
         };

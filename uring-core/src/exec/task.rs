@@ -1,19 +1,7 @@
 //! A task as other threads see it: who wakes it, who waits for its end, who ends it before.
-//!
-//! # States of `flags`
-//! - `QUEUED`: the task stands in its core's run queue, or in the list of those that other threads woke.
-//! - `ABORTED`: it is to be dropped instead of polled; never cleared.
-//!
-//! - **T1** whoever sets `QUEUED` puts the task into a queue; who finds it set need not, since the core has yet to clear it,
-//!   and polls behind the clearing.
-//!
-//! | access | order | pairs with |
-//! |---|---|---|
-//! | `flags.fetch_or(QUEUED)` | Release | the Acquire in `begin`: the poll sees what the waker did |
-//! | `flags.fetch_and(!QUEUED)` in `begin` | Acquire | that Release |
-//! | `flags.fetch_or(ABORTED)` | Relaxed | published by the wake-up behind it |
 
 use super::bell::Far;
+use super::claim::Claim;
 use super::home::Home;
 use super::park::park_on;
 use super::reply::Reply;
@@ -26,14 +14,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use sync_base::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-const QUEUED: u32 = 1;
-const ABORTED: u32 = 2;
-
 /// The part of a task that its wakers and its handle share; it owns nothing of the future.
 #[derive(Debug)]
 pub(crate) struct Node {
     far: Arc<Far>,
-    flags: AtomicU32,
+    pub(crate) claim: Claim,
     /// Where the core keeps the future; written and read on the core's thread alone.
     slot: AtomicU32,
     link: AtomicPtr<Node>,
@@ -49,7 +34,7 @@ impl Node {
     pub(crate) fn new(far: Arc<Far>) -> Arc<Self> {
         Arc::new(Self {
             far,
-            flags: AtomicU32::new(0),
+            claim: Claim::new(),
             slot: AtomicU32::new(u32::MAX),
             link: AtomicPtr::new(std::ptr::null_mut()),
         })
@@ -65,34 +50,15 @@ impl Node {
         self.slot.store(slot, Ordering::Relaxed);
     }
 
-    /// Claims the right to queue the task (T1).
-    pub(crate) fn claim(&self) -> bool {
-        // Release: pairs with the Acquire in `begin`; the poll sees what the waker did before.
-        // weaken-ok(Release->Relaxed): who queues it publishes once more by the queue; who finds it queued relies on this.
-        self.flags.fetch_or(QUEUED, Ordering::Release) & QUEUED == 0
-    }
-
-    /// Is out of the queue, about to be polled; whether it is to be dropped instead.
-    pub(crate) fn begin(&self) -> bool {
-        // Acquire: pairs with the Release in `claim`.
-        self.flags.fetch_and(!QUEUED, Ordering::Acquire) & ABORTED != 0
-    }
-
-    pub(crate) fn is_aborted(&self) -> bool {
-        // Relaxed: only says which of two errors to report.
-        self.flags.load(Ordering::Relaxed) & ABORTED != 0
-    }
-
     fn abort(self: &Arc<Self>) {
-        // Relaxed: published by the wake-up.
-        self.flags.fetch_or(ABORTED, Ordering::Relaxed);
+        self.claim.abort();
         self.wake_by_ref();
     }
 }
 
 impl Wake for Node {
     fn wake(self: Arc<Self>) {
-        if !self.claim() {
+        if !self.claim.claim() {
             return;
         }
         if Home::is_here(&self.far) {
@@ -180,7 +146,7 @@ impl<T> Promise<T> {
 
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
-        let why = if self.node.is_aborted() {
+        let why = if self.node.claim.is_aborted() {
             JoinError::Aborted
         } else {
             JoinError::Gone

@@ -11,14 +11,10 @@ use uring_core::engine::{CoreState, Engine, JoinError, current, ring, sleep, spa
 use uring_core::op::{Nop, Open, Read, Timeout};
 use uring_core::totals;
 
+type StuckRead = uring_core::engine::Submission<Read<Vec<u8>, UnixStream>>;
+
 /// Operations that never complete by themselves, with what keeps them so.
-fn stuck(
-    engine: &Engine,
-    count: usize,
-) -> (
-    Vec<uring_core::engine::Submission<Read<Vec<u8>, UnixStream>>>,
-    Vec<UnixStream>,
-) {
+fn stuck(engine: &Engine, count: usize) -> (Vec<StuckRead>, Vec<UnixStream>) {
     (0..count)
         .map(|n| {
             let (there, here) = UnixStream::pair().unwrap();
@@ -27,7 +23,7 @@ fn stuck(
         .unzip()
 }
 
-fn come_back(reads: Vec<uring_core::engine::Submission<Read<Vec<u8>, UnixStream>>>) {
+fn come_back(reads: Vec<StuckRead>) {
     for (n, read) in reads.into_iter().enumerate() {
         let (result, buf) = read.wait();
         let errno = result.unwrap_err().errno();

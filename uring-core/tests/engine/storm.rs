@@ -118,7 +118,7 @@ fn submit(engine: &Engine, thread: usize, alive: &Arc<AtomicUsize>, tally: &Tall
                 Tally::add(&tally.tasks);
             }
         }
-        if thread % 8 == 0 {
+        if thread.is_multiple_of(8) {
             engine
                 .submit(Timeout::after(std::time::Duration::from_micros(200)))
                 .wait()
@@ -146,7 +146,7 @@ fn e4_e9_nothing_is_lost_while_cores_are_paused_panicked_and_resumed() {
             while !over.load(Ordering::Relaxed) {
                 turn += 1;
                 let core = turn % 3;
-                if turn % 2 == 0 {
+                if turn.is_multiple_of(2) {
                     pauses += usize::from(engine.pause(core).unwrap());
                 } else {
                     failures += usize::from(engine.fail(core).is_ok());
