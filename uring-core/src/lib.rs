@@ -16,6 +16,7 @@ pub mod pace;
 pub mod permit;
 mod ring;
 pub mod shared;
+pub mod stats;
 mod sys;
 
 #[doc = include_str!("../THREADS.md")]
@@ -25,8 +26,8 @@ pub use backend::sim;
 pub use error::{Error, ErrorKind, RefusedBy, Rejected, SetupError};
 pub use exec::{Driver, block_on};
 pub use ring::{
-    CLOSURE_BYTES, Carrier, Core, Done, Items, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, Operation,
-    Options, Outcome, Ring, RingRef, RingStats, StatsHandle, Taken, Token, Totals, totals,
+    CLOSURE_BYTES, Carrier, Core, Done, Items, LATENCY_BUCKETS, LocalRing, Multishot, Op, OpId, OpStats,
+    Operation, Options, Outcome, Ring, RingRef, RingStats, StatsHandle, Taken, Token, Totals, totals,
 };
 pub use shared::{SharedRing, Ticket};
 pub use sys::abi;

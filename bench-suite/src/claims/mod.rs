@@ -8,6 +8,7 @@ pub(crate) mod cow;
 mod domain;
 mod error;
 mod fdtable;
+mod flow;
 mod headline;
 mod map;
 mod pool;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Claim> {
         headline::CLAIMS,
         workload::CLAIMS,
         scan::CLAIMS,
+        flow::CLAIMS,
     ]
     .concat()
 }

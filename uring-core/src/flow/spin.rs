@@ -12,8 +12,9 @@ pub enum Wait {
 /// Length of a slice, and how many of each kind are compared.
 const SLICE_NS: u64 = 5_000_000;
 const SLICES: u32 = 8;
-/// What spinning must give: throughput, or at next to nothing in flight, a lower median.
-const GAIN: f64 = 1.10;
+/// What spinning must give: throughput, or at next to nothing in flight, a lower latency.
+const GAIN: f64 = 1.06;
+const SOONER: f64 = 1.10;
 const FEW_IN_FLIGHT: u32 = 2;
 /// Fewest operations of each kind that decide anything; fewer, and what differs is chance.
 const FEWEST: u64 = 64;
@@ -141,7 +142,7 @@ impl SpinChoice {
         let chance = 2.0 * ((spin.operations + sleep.operations) as f64).sqrt();
         let clear = spin.operations as f64 - sleep.operations as f64 > chance && self.pairs_won * 2 == SLICES;
         let more = clear && rate(spin) >= rate(sleep) * GAIN;
-        let sooner = self.in_flight_max <= FEW_IN_FLIGHT && latency(spin) * GAIN <= latency(sleep);
+        let sooner = self.in_flight_max <= FEW_IN_FLIGHT && latency(spin) * SOONER <= latency(sleep);
         let decided = if enough && (more || sooner) {
             Wait::Spin
         } else {

@@ -253,13 +253,10 @@ impl<R: RingRef> Window<R> {
         };
         let mut came = 0;
         if look {
-            let (submitted, completed) = core.flush_and_look()?;
-            self.pacer()
-                .state
-                .borrow_mut()
-                .governor
-                .looked(submitted, completed);
-            came = completed;
+            let looked = core.flush_and_look()?;
+            let mut state = self.pacer().state.borrow_mut();
+            state.governor.looked(looked.submitted, looked.at_once);
+            came = looked.all;
         }
         if spin && came == 0 {
             for _ in 0..SPINS {

@@ -20,6 +20,15 @@ pub(crate) struct Seen {
     pub(crate) now_ns: u64,
 }
 
+/// What a submission apart from its wait showed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Looked {
+    pub(crate) submitted: u32,
+    pub(crate) at_once: u32,
+    /// Operations that completed, of whatever submission.
+    pub(crate) all: u32,
+}
+
 /// Told of completions, oldest first.
 pub(crate) trait Observer: Any {
     fn reaped(&self, seen: &[Seen]);
@@ -76,19 +85,24 @@ impl Core {
         std::mem::replace(&mut inner.places.placing, before).unwrap_or(0)
     }
 
-    /// Passes on what is queued, and says how many entries that were and how many operations completed in it: at once, in
-    /// their own submission, as reads of the page cache do. What a device has to work on completes later.
-    pub(crate) fn flush_and_look(&self) -> Result<(u32, u32), Error> {
+    /// Passes on what is queued, and says how many entries that were, how many of their operations completed in it (at once,
+    /// as reads of the page cache do; only those with a place are counted), and how many operations completed in all: those
+    /// submitted earlier come in with the same call.
+    pub(crate) fn flush_and_look(&self) -> Result<Looked, Error> {
         self.check()?;
         let mut inner = self.state.borrow_mut();
-        inner.collect();
-        let queued = inner.backend_mut().queued();
-        if queued == 0 {
-            return Ok((0, 0));
+        let mut looked = Looked::default();
+        let batch_ns = inner.batch_ns;
+        looked.submitted = inner.backend_mut().queued();
+        looked.all = inner.collect();
+        if looked.submitted > 0 {
+            inner.flush()?;
+            let before = inner.places.seen.len();
+            looked.all += inner.collect();
+            let seen = &inner.places.seen[before..];
+            looked.at_once = seen.iter().filter(|seen| seen.started_ns == batch_ns).count() as u32;
         }
-        inner.flush()?;
-        let completed = inner.collect();
-        Ok((queued, completed))
+        Ok(looked)
     }
 
     /// The last reading of the clock, whatever it was for; 0 before the first.

@@ -116,7 +116,7 @@ impl Inner {
                 done += self.collect();
             }
         }
-        self.stats.counts.in_flight = u64::from(self.in_kernel());
+        self.stats.counts.in_flight = i64::from(self.in_kernel());
         self.stats.publish();
         match entered {
             // Completions came: whatever the kernel refused, there is progress to be made first.
@@ -253,7 +253,9 @@ impl Inner {
             return false;
         };
         let multishot = hot.op.is_some_and(|op| op.multishot);
-        self.stats.counts.shots += u64::from(multishot);
+        if multishot {
+            self.stats.shot(hot.opcode, outcome, outcome.has_more());
+        }
         if cqe.flags & abi::CQE_BUFFER != 0
             && let Some(op) = hot.op
         {
@@ -283,7 +285,7 @@ impl Inner {
     #[inline]
     fn complete(&mut self, slot: u32, now: u64) {
         let hot = self.table.hot(slot);
-        let (result, style, started) = (hot.outcome.raw, hot.style, hot.started_ns);
+        let (result, style, started, opcode) = (hot.outcome.raw, hot.style, hot.started_ns, hot.opcode);
         let placed = hot.flags & PLACED != 0;
         if hot.flags & CANCEL_WANTED != 0 {
             hot.flags &= !CANCEL_WANTED;
@@ -291,9 +293,7 @@ impl Inner {
         }
         self.credits_used -= 1;
         self.early.may_have_begun();
-        self.stats.counts.completed += 1;
-        self.stats.counts.failed += u64::from(result < 0);
-        self.stats.latency(now.saturating_sub(started));
+        self.stats.operation(opcode, result, now.saturating_sub(started));
         if placed {
             self.places.note(Seen {
                 slot,

@@ -17,7 +17,7 @@ const LEAVES: [&str; 2] = ["sync-base", "inline-error"];
 const APPS: [&str; 3] = ["uring-cli", "uring-rpc", "uring-input"];
 
 /// Layers of uring-core, lowest first; modules in one row do not import each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["sys"],
     &["backend"],
     &["ring"],
@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 11] = [
     &["permit"],
     &["flow"],
     &["pace"],
+    &["stats"],
     &["worker"],
     &["batch"],
     &["adapt", "exec"],

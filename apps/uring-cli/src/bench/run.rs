@@ -49,7 +49,11 @@ impl Gauge {
                     reads: now[0] - base[0],
                     failed: now[1] - base[1],
                     calls: now[2] - base[2],
-                    in_flight: rings.iter().map(|ring| ring.counts().in_flight).sum(),
+                    in_flight: rings
+                        .iter()
+                        .map(|ring| ring.counts().in_flight)
+                        .sum::<i64>()
+                        .unsigned_abs(),
                     latency_ns,
                 }
             }
