@@ -24,7 +24,7 @@ struct Cli {
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Random reads through io_uring beside plain pread threads: page cache first, then O_DIRECT.
+    /// Random reads through io_uring beside plain pread threads: page cache first, then O_DIRECT. The depth finds its place.
     Bench(BenchArgs),
     /// What this kernel and these limits allow, and what to change to get more.
     Probe(ProbeArgs),
@@ -33,9 +33,9 @@ pub enum Command {
 /// Options of `uring bench`.
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// Read this file, which is never written, instead of a file of random data made for the run
+    /// Read this file, which is never written, instead of a file of random data made for the run; may be given several times
     #[arg(long, value_name = "FILE", conflicts_with = "dir")]
-    pub file: Option<PathBuf>,
+    pub file: Vec<PathBuf>,
     /// Make the file in this directory instead of one found on a real disk
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub struct BenchArgs {
         allow_negative_numbers = true
     )]
     pub size: Bytes,
-    /// Bytes a read
+    /// Bytes an operation
     #[arg(
         long,
         value_name = "BYTES",
@@ -55,7 +55,13 @@ pub struct BenchArgs {
         allow_negative_numbers = true
     )]
     pub bs: Bytes,
-    /// Seconds for each of the four runs: page cache and O_DIRECT, io_uring and pread
+    /// What to do: read, randread, write, randwrite, mix:70 (random, so many reads of a hundred)
+    #[arg(long, value_name = "WORK", default_value = "randread")]
+    pub rw: Rw,
+    /// Leave the page cache out: O_DIRECT alone, or an error where that cannot be
+    #[arg(long)]
+    pub direct: bool,
+    /// Seconds for each of the four runs: page cache and O_DIRECT, io_uring and pread; with --sweep, for each depth
     #[arg(
         long,
         visible_alias = "duration",
@@ -64,14 +70,25 @@ pub struct BenchArgs {
         allow_negative_numbers = true
     )]
     pub seconds: f64,
-    /// Reads in flight on each core
+    /// Operations in flight on each core, fixed, instead of as many as the device can use
     #[arg(
-        long,
+        long = "static",
+        visible_alias = "depth",
         value_name = "COUNT",
-        default_value_t = 64,
         allow_negative_numbers = true
     )]
-    pub depth: u32,
+    pub depth: Option<u32>,
+    /// Keep the 99th percentile of the device's latency below so many milliseconds where the device can
+    #[arg(
+        long,
+        value_name = "MS",
+        conflicts_with = "depth",
+        allow_negative_numbers = true
+    )]
+    pub target_p99: Option<f64>,
+    /// Run every static depth from 1 to 128, then the depth that finds its place, and say how much of the best it reaches
+    #[arg(long, conflicts_with = "depth")]
+    pub sweep: bool,
     /// Cores to use, all by default
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     pub cores: Option<usize>,
@@ -81,6 +98,61 @@ pub struct BenchArgs {
     /// Write a self-contained HTML page with plots
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
+}
+
+/// What the operations of a run are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rw {
+    /// At random places instead of one after the other.
+    pub random: bool,
+    /// Reads of a hundred operations.
+    pub reads: u8,
+}
+
+impl Rw {
+    /// Random reads, the default.
+    pub const RANDREAD: Self = Self {
+        random: true,
+        reads: 100,
+    };
+
+    /// Whether anything is written.
+    pub fn writes(self) -> bool {
+        self.reads < 100
+    }
+}
+
+impl FromStr for Rw {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let of = |random, reads| Ok(Self { random, reads });
+        match text {
+            "read" => of(false, 100),
+            "randread" => of(true, 100),
+            "write" => of(false, 0),
+            "randwrite" => of(true, 0),
+            _ => {
+                let reads = text.strip_prefix("mix:").and_then(|share| share.parse().ok());
+                match reads {
+                    Some(reads @ 0..=100) => of(true, reads),
+                    _ => Err("write read, randread, write, randwrite or a share of reads such as mix:70".into()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.random, self.reads) {
+            (false, 100) => f.pad("sequential reads"),
+            (true, 100) => f.pad("random reads"),
+            (false, 0) => f.pad("sequential writes"),
+            (true, 0) => f.pad("random writes"),
+            (_, reads) => write!(f, "random, {reads} reads of a hundred"),
+        }
+    }
 }
 
 /// Options of `uring probe`.

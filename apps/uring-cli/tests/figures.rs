@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard};
-use uring_cli::args::{BenchArgs, Bytes};
+use uring_cli::args::{BenchArgs, Bytes, Rw};
 use uring_cli::bench::{Content, DataFile, Lane, Phase, Progress, Results, measure, page, run, text};
 use uring_cli::{FailureKind, Stop};
 use uring_core::totals;
@@ -21,12 +21,16 @@ fn alone() -> Option<MutexGuard<'static, ()>> {
 
 fn args(depth: u32, cores: usize) -> BenchArgs {
     BenchArgs {
-        file: None,
+        file: Vec::new(),
         dir: None,
         size: Bytes(4 << 20),
         bs: Bytes(4096),
+        rw: Rw::RANDREAD,
+        direct: false,
         seconds: 0.2,
-        depth,
+        depth: Some(depth),
+        target_p99: None,
+        sweep: false,
         cores: Some(cores),
         json: None,
         report: None,
@@ -237,7 +241,7 @@ fn c9_a_failed_read_is_told_with_kind_number_and_words() {
     let Some(_alone) = alone() else { return };
     let (_home, file) = data(OpenOptions::new().write(true), 5);
     let failed_before = totals().failed.sum_unsigned();
-    let failure = measure(&args(8, 1), &file, &[0], &Stop::default(), &Progress::silent()).unwrap_err();
+    let failure = measure(&args(8, 1), &[file], &[0], &Stop::default(), &Progress::silent()).unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Wrong);
     assert_eq!(failure.errno(), Some(inline_error::Errno::EBADF));
     assert!(
@@ -254,7 +258,7 @@ fn c9_a_failed_read_is_told_with_kind_number_and_words() {
 fn a_wrong_block_ends_the_run_and_names_its_offset() {
     let Some(_alone) = alone() else { return };
     let (_home, file) = data(OpenOptions::new().read(true), 6);
-    let failure = measure(&args(8, 1), &file, &[0], &Stop::default(), &Progress::silent()).unwrap_err();
+    let failure = measure(&args(8, 1), &[file], &[0], &Stop::default(), &Progress::silent()).unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Wrong);
     assert!(
         failure.message().contains("is not what was written there"),
@@ -267,7 +271,7 @@ fn a_file_cut_short_ends_the_run() {
     let Some(_alone) = alone() else { return };
     let (_home, mut file) = data(OpenOptions::new().read(true), 5);
     file.blocks = 100_000;
-    let failure = measure(&args(8, 1), &file, &[0], &Stop::default(), &Progress::silent()).unwrap_err();
+    let failure = measure(&args(8, 1), &[file], &[0], &Stop::default(), &Progress::silent()).unwrap_err();
     assert!(failure.message().contains("of 4096 bytes at offset"), "{failure}");
 }
 

@@ -462,7 +462,7 @@ fn readers_that_cannot_be_started_are_one_line_and_nobody_waits_for_them() {
             eprintln!("skipped: no O_DIRECT here, so there are never {most} readers");
             continue;
         }
-        refused(&output, &["no thread for a reader", "smaller --depth"]);
+        refused(&output, &["no thread for a reader", "smaller --static"]);
         assert!(output.stdout.is_empty());
     }
 }

@@ -12,9 +12,12 @@ const FAR: f64 = 0.05;
 /// Limited time between rounds: doubles while nothing moves.
 const INTERVAL_MIN_NS: u64 = 20_000_000;
 const INTERVAL_MAX_NS: u64 = 250_000_000;
-/// Rest between rounds, in lengths of a sample: a device so slow that a sample takes seconds is not probed half the
-/// time, or the probes would make its tail.
+/// Rest between rounds, in lengths of a sample: a device so slow that a sample takes long is not probed half the time, or
+/// the probes would make its tail.
 const REST_SAMPLES: u64 = 10;
+const REST_SAMPLES_SHORT: u64 = 3;
+/// A sample shorter than this is short.
+const SHORT_NS: u64 = 200_000_000;
 /// A home rate outside these, so many windows running, means that the device has changed.
 const JUMP: (f64, f64) = (0.75, 1.33);
 const JUMPS: u8 = 3;
@@ -191,7 +194,8 @@ impl Hold {
 
     fn schedule(&mut self, clock_ns: u64, sample_ns: u64) {
         self.step = Step::Rest;
-        self.next_round_ns = clock_ns + self.interval_ns.max(sample_ns.saturating_mul(REST_SAMPLES));
+        let samples = if sample_ns < SHORT_NS { REST_SAMPLES_SHORT } else { REST_SAMPLES };
+        self.next_round_ns = clock_ns + self.interval_ns.max(sample_ns.saturating_mul(samples));
         self.interval_ns = (self.interval_ns * 2).min(INTERVAL_MAX_NS);
     }
 

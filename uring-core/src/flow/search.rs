@@ -8,6 +8,8 @@ const GAIN: f64 = 1.06;
 const COLLAPSE: f64 = 0.90;
 /// What the settled level must keep of the best rate.
 const KEEP: f64 = 0.96;
+/// What the best rate of the climb is worth when it is measured again: less the luck of the greatest of a few.
+const LUCK: f64 = 0.97;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -32,6 +34,9 @@ pub(super) struct Search {
     /// Rates of feasible levels so far, by level; NaN where unknown, negative where infeasible.
     rates: [f64; LEVELS],
     best: Option<(Level, f64)>,
+    /// The least that the best is taken for when it is measured again. A stall of the device in that one sample would make
+    /// every lower level look as good.
+    floor: f64,
 }
 
 /// A level's rate was measured and broke the latency target.
@@ -46,6 +51,7 @@ impl Search {
             top,
             rates: [f64::NAN; LEVELS],
             best: None,
+            floor: 0.0,
         }
     }
 
@@ -61,10 +67,12 @@ impl Search {
     /// Takes the rate measured at [`at`](Self::at). `feasible`: the latency target held. `may_rise`: going higher is
     /// not ruled out by a queue that only grows.
     pub(super) fn take(&mut self, rate: f64, feasible: bool, may_rise: bool) -> Next {
-        self.rates[self.at.index()] = if feasible { rate } else { INFEASIBLE };
         let best_before = self.best;
         // On the way up the best is the greatest; on the way down it stays what was measured for that very purpose.
         let climbing = matches!(self.phase, Phase::Up { .. });
+        let again = !climbing && self.best.is_none();
+        let rate = if again { rate.max(self.floor) } else { rate };
+        self.rates[self.at.index()] = if feasible { rate } else { INFEASIBLE };
         if feasible && self.best.is_none_or(|(_, best)| climbing && rate > best) {
             self.best = Some((self.at, rate));
         }
@@ -97,9 +105,10 @@ impl Search {
     /// noisy rates is the luckiest, and measured against it nothing else would do: so the best level is measured again,
     /// and the rates found on the way up are forgotten, except that a level was infeasible.
     fn turn(&mut self) -> Next {
-        let Some((level, _)) = self.best.take() else {
+        let Some((level, rate)) = self.best.take() else {
             return self.descend(None);
         };
+        self.floor = rate * LUCK;
         for rate in self.rates.iter_mut().filter(|rate| **rate != INFEASIBLE) {
             *rate = f64::NAN;
         }
@@ -185,6 +194,24 @@ mod tests {
             1,
             "none is feasible: the lowest"
         );
+    }
+
+    #[test]
+    fn a_stall_while_the_best_is_measured_again_does_not_lower_the_window() {
+        let mut seen = std::collections::HashMap::new();
+        let mut search = Search::new(Level::START, Level::at_most(256));
+        loop {
+            let window = search.at().window();
+            let times = seen.entry(window).or_insert(0);
+            *times += 1;
+            // What is measured a second time is measured during a stall.
+            let stalled = if *times == 2 { 0.7 } else { 1.0 };
+            let rate = f64::from(window.min(64)) * 1_000.0 * stalled;
+            if let Next::Settle(level) = search.take(rate, true, true) {
+                assert_eq!(level.window(), 64);
+                break;
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::ring::Seen;
 
 /// A submission in so many is made apart from its wait, to see what of it completes in it.
 const LOOK_EVERY: u32 = 64;
+/// Submissions that a judgement takes: one alone may complete meanwhile by chance.
+const LOOK_FEWEST: u32 = 16;
 /// Operations of a hundred that complete in their own submission from which on the window is not applied.
 const CACHED: u32 = 90;
 
@@ -19,8 +21,10 @@ pub(super) struct Governor {
     waiting: Waiting,
     spin: SpinChoice,
     trying: bool,
-    /// What the last look saw.
+    /// What the last looks saw together.
     cached: bool,
+    /// Submitted and completed at once, since it was judged last.
+    looked: (u32, u32),
     turns_to_look: u32,
 }
 
@@ -32,6 +36,7 @@ impl Governor {
             spin: SpinChoice::new(),
             trying: false,
             cached: false,
+            looked: (0, 0),
             turns_to_look: 0,
         })
     }
@@ -63,18 +68,18 @@ impl Governor {
     /// Whether the next submission is to be looked at.
     pub(super) fn wants_look(&mut self) -> bool {
         let now = self.turns_to_look == 0;
-        self.turns_to_look = if now {
-            LOOK_EVERY - 1
-        } else {
-            self.turns_to_look - 1
-        };
+        self.turns_to_look = self.turns_to_look.saturating_sub(1);
         now
     }
 
     /// Learns how many of a submission completed in it.
     pub(super) fn looked(&mut self, submitted: u32, completed: u32) {
-        if submitted > 0 {
-            self.cached = completed * 100 >= submitted * CACHED;
+        self.looked.0 += submitted;
+        self.looked.1 += completed;
+        if self.looked.0 >= LOOK_FEWEST {
+            self.cached = self.looked.1 * 100 >= self.looked.0 * CACHED;
+            self.looked = (0, 0);
+            self.turns_to_look = LOOK_EVERY - 1;
         }
     }
 
@@ -152,11 +157,13 @@ mod tests {
     #[test]
     fn what_completes_in_its_submission_is_not_held_back_until_it_no_longer_does() {
         let mut governor = governor(WindowOptions::new());
-        governor.looked(10, 9);
+        governor.looked(10, 10);
+        assert!(!governor.is_cached(), "too few to tell");
+        governor.looked(10, 8);
         assert!(governor.is_cached());
         (0..64).for_each(|n| governor.reaped(&[seen(200_000 + n)], 4, true));
         assert_eq!((governor.brain().window(), governor.want(64, true)), (128, 1));
-        governor.looked(10, 8);
+        governor.looked(20, 17);
         (0..64).for_each(|n| governor.reaped(&[seen(300_000 + n)], 4, true));
         assert_eq!(governor.brain().window(), 4);
         assert!(!governor.is_cached());
@@ -167,8 +174,15 @@ mod tests {
     #[test]
     fn one_submission_in_64_is_looked_at() {
         let mut governor = governor(WindowOptions::new());
-        let looks = (0..640).filter(|_| governor.wants_look()).count();
-        assert_eq!(looks, 10);
+        let look = |governor: &mut Governor| {
+            let now = governor.wants_look();
+            if now {
+                governor.looked(8, 0);
+            }
+            now
+        };
+        let looks = (0..650).filter(|_| look(&mut governor)).count();
+        assert_eq!(looks, 20, "two of eight make a judgement, and 63 turns pass");
     }
 
     #[test]

@@ -1,25 +1,29 @@
-//! Reading through a ring of one's own: one thread a core, many reads in flight.
+//! Reading and writing through a ring of one's own: one thread a core, as much in flight as its window allows.
 
-use super::course::{Blocks, Course, Done, ReadError};
+use super::course::{Course, Done, ReadError, Walk};
 use crate::failure::{Failure, FailureKind, refused};
 use crate::sys::{pin_to, thread_cpu_ns};
 use inline_error::InlineError;
 use pooled_vec::{Slab, SlabBuf};
 use std::cell::RefCell;
-use std::ops::Deref;
+use std::ops::DerefMut;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use uring_core::buffer::{FixedBuf, IoBufMut, RegisteredSlab};
-use uring_core::op::{FixedFd, Read};
+use uring_core::op::{FixedFd, Read, Write};
+use uring_core::pace::{Window, WindowHandle};
 use uring_core::{Error, LocalRing, Options, StatsHandle};
 
-/// A read that came back: block number, outcome, buffer.
+/// What a ring and its window publish.
+pub(super) type Handles = (StatsHandle, WindowHandle);
+
+/// An operation that came back: block number, outcome, buffer.
 type Arrived<B> = (u64, Result<usize, Error>, B);
 
 /// Where buffers come from: memory that the ring has registered, or the same memory as it is.
 trait Source {
-    type Buffer: IoBufMut + Deref<Target = [u8]>;
+    type Buffer: IoBufMut + DerefMut<Target = [u8]>;
     fn lease(&self) -> Option<Self::Buffer>;
 }
 
@@ -41,40 +45,57 @@ impl Source for Slab {
 ///
 /// # Errors
 /// When the ring cannot be set up, or a read fails or comes back wrong.
-pub(super) fn read(course: &Course<'_>, index: usize, stats: Sender<StatsHandle>) -> Result<Done, Failure> {
+pub(super) fn read(
+    course: &Course<'_>,
+    index: usize,
+    readers: usize,
+    stats: Sender<Handles>,
+) -> Result<Done, Failure> {
     let set_up = set_up(course, index, &stats);
     // Whoever waits for the handles must not wait for one that will not come.
     drop(stats);
     let go = course.start.wait();
-    let (ring, file, registered, mut done) = set_up?;
+    let mut ready = set_up?;
     if !go {
-        return Ok(done);
+        return Ok(ready.done);
     }
-    let blocks = Blocks::new(index, course.blocks);
+    let walk = Walk::new(index, readers, course.blocks(), course.rw);
     let (begun, cpu) = (Instant::now(), thread_cpu_ns());
-    let ended = match &registered {
-        Some(slab) => Loop::new(&ring, file, slab, blocks).run(course, &mut done),
-        None => Loop::new(&ring, file, course.slab, blocks).run(course, &mut done),
+    let ended = match &ready.registered {
+        Some(slab) => Loop::new(&ready.window, &ready.files, slab, walk).run(course, &mut ready.done),
+        None => Loop::new(&ready.window, &ready.files, course.slab, walk).run(course, &mut ready.done),
     };
+    let mut done = ready.done;
     done.cpu_ns = thread_cpu_ns() - cpu;
     done.span = Some((begun, Instant::now()));
     ended.map_err(InlineError::boxed)?;
     Ok(done)
 }
 
-fn set_up(
-    course: &Course<'_>,
-    index: usize,
-    stats: &Sender<StatsHandle>,
-) -> Result<(LocalRing, FixedFd, Option<RegisteredSlab>, Done), Failure> {
+/// A ring set up.
+struct Ready {
+    window: Window<LocalRing>,
+    files: Vec<FixedFd>,
+    registered: Option<RegisteredSlab>,
+    done: Done,
+}
+
+fn set_up(course: &Course<'_>, index: usize, stats: &Sender<Handles>) -> Result<Ready, Failure> {
     pin_to(course.cpus[index % course.cpus.len()]);
     let depth = course.settings.get().depth;
-    let ring = LocalRing::with(&Options::new().depth(depth).registered_files(1))
+    let options = Options::new()
+        .depth(depth)
+        .registered_files(course.parts.len() as u32);
+    let ring = LocalRing::with(&options)
         .map_err(|e| refused(format_args!("{}; `uring probe` tells more", e.message())))?;
-    let file = ring
-        .register_shared(course.files, course.file)
-        .map_err(|e| refused(format_args!("{}", e.explain("registering the file"))))?;
-    let slot = course.files.slot(course.file);
+    let mut files = Vec::new();
+    for part in &course.parts {
+        let file = ring
+            .register_shared(course.files, part.file)
+            .map_err(|e| refused(format_args!("{}", e.explain("registering the file"))))?;
+        files.push(file);
+    }
+    let slot = course.files.slot(course.parts[0].file);
     // Without room to lock memory the reads are as right, and a little dearer: said, not refused.
     let (registered, buffers) = match ring.register_slab(course.slab.clone()) {
         Ok(slab) => (Some(slab), "registered buffers".to_owned()),
@@ -85,31 +106,40 @@ fn set_up(
         ring: Some(format!("{}, {buffers}", ring.info())),
         ..Done::default()
     };
+    let window = Window::new(ring, &course.window).map_err(|e| refused(format_args!("{}", e.message())))?;
     // Nobody listens any more only if the run is being given up.
-    let _ = stats.send(ring.stats());
-    Ok((ring, file, registered, done))
+    let _ = stats.send((window.ring().stats(), window.handle()));
+    Ok(Ready {
+        window,
+        files,
+        registered,
+        done,
+    })
 }
 
 struct Loop<'r, S: Source> {
-    ring: &'r LocalRing,
-    file: FixedFd,
+    window: &'r Window<LocalRing>,
+    files: &'r [FixedFd],
     source: &'r S,
-    blocks: Blocks,
+    walk: Walk,
     /// Filled by the completions' closures, emptied by the loop.
     inbox: Rc<RefCell<Vec<Arrived<S::Buffer>>>>,
     batch: Vec<Arrived<S::Buffer>>,
+    /// Buffers that came back.
+    spare: Vec<S::Buffer>,
     in_flight: u32,
 }
 
 impl<'r, S: Source> Loop<'r, S> {
-    fn new(ring: &'r LocalRing, file: FixedFd, source: &'r S, blocks: Blocks) -> Self {
+    fn new(window: &'r Window<LocalRing>, files: &'r [FixedFd], source: &'r S, walk: Walk) -> Self {
         Self {
-            ring,
-            file,
+            window,
+            files,
             source,
-            blocks,
+            walk,
             inbox: Rc::default(),
             batch: Vec::new(),
+            spare: Vec::new(),
             in_flight: 0,
         }
     }
@@ -121,50 +151,60 @@ impl<'r, S: Source> Loop<'r, S> {
             if now.stop {
                 return self.drain(course, done);
             }
-            while self.in_flight < now.depth {
-                let Some(buffer) = self.source.lease() else { break };
-                self.submit(buffer)?;
-            }
-            self.turn((now.depth / 4).clamp(1, 16) as usize)?;
-            self.check(course, done, now.depth)?;
+            while self.submit(course)? {}
+            self.turn()?;
+            self.check(course, done)?;
         }
     }
 
-    fn submit(&mut self, buffer: S::Buffer) -> Result<(), ReadError> {
-        let number = self.blocks.next();
-        let offset = number * buffer.len() as u64;
-        let inbox = Rc::clone(&self.inbox);
-        let read = Read::new(self.file, buffer).at(offset);
-        self.ring
-            .submit_with(read, move |(outcome, buffer)| {
-                inbox.borrow_mut().push((number, outcome, buffer))
+    /// Submits one operation more; `false` when there is no place, or no buffer.
+    fn submit(&mut self, course: &Course<'_>) -> Result<bool, ReadError> {
+        let ring = self.window.ring();
+        // The place first: to be refused one is what tells the window that more would be asked for.
+        let entered = self.window.enter(|| {
+            let mut buffer = self.spare.pop().or_else(|| self.source.lease())?;
+            let (number, writes) = self.walk.next();
+            let (at, local) = course.locate(number);
+            let offset = local * course.block as u64;
+            let inbox = Rc::clone(&self.inbox);
+            let then = move |(outcome, buffer)| inbox.borrow_mut().push((number, outcome, buffer));
+            Some(if writes {
+                course.make(number, &mut buffer);
+                let write = Write::new(self.files[at], buffer).at(offset);
+                ring.submit_with(write, then).map_err(|rejected| rejected.error)
+            } else {
+                let read = Read::new(self.files[at], buffer).at(offset);
+                ring.submit_with(read, then).map_err(|rejected| rejected.error)
             })
-            .map_err(|rejected| failed(rejected.error, "submitting a read"))?;
+        });
+        let Some(submitted) = entered.flatten() else {
+            return Ok(false);
+        };
+        submitted.map_err(|error| failed(error, "submitting an operation"))?;
         self.in_flight += 1;
-        Ok(())
+        Ok(true)
     }
 
-    fn turn(&mut self, want: usize) -> Result<(), ReadError> {
-        match self.ring.wait(want, Duration::from_millis(50)) {
+    fn turn(&mut self) -> Result<(), ReadError> {
+        match self.window.wait(Duration::from_millis(50)) {
             Ok(_) => {}
             // A signal, or the time is up: the settings are looked at.
             Err(e) if e.is_retryable() || e.kind().is_timed_out() => {}
-            Err(e) => return Err(failed(e, "waiting for reads")),
+            Err(e) => return Err(failed(e, "waiting for operations")),
         }
         std::mem::swap(&mut self.batch, &mut self.inbox.borrow_mut());
         Ok(())
     }
 
-    /// Checks what arrived, and reads the next block into each buffer as long as the depth asks for it.
-    fn check(&mut self, course: &Course<'_>, done: &mut Done, depth: u32) -> Result<(), ReadError> {
+    /// Checks what arrived.
+    fn check(&mut self, course: &Course<'_>, done: &mut Done) -> Result<(), ReadError> {
         let mut batch = std::mem::take(&mut self.batch);
         for (number, outcome, buffer) in batch.drain(..) {
             self.in_flight -= 1;
-            let read = outcome.map_err(|e| failed(e, "read"))?;
-            course.check(done, number, read, &buffer)?;
-            if self.in_flight < depth {
-                self.submit(buffer)?;
-            }
+            let what = if course.rw.writes() { "operation" } else { "read" };
+            let moved = outcome.map_err(|e| failed(e, what))?;
+            course.check(done, number, moved, &buffer)?;
+            self.spare.push(buffer);
         }
         self.batch = batch;
         Ok(())
@@ -173,8 +213,8 @@ impl<'r, S: Source> Loop<'r, S> {
     /// Takes back everything that is in flight, asking for nothing more.
     fn drain(&mut self, course: &Course<'_>, done: &mut Done) -> Result<(), ReadError> {
         while self.in_flight > 0 {
-            self.turn(1)?;
-            self.check(course, done, 0)?;
+            self.turn()?;
+            self.check(course, done)?;
         }
         Ok(())
     }

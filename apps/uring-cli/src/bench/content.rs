@@ -33,6 +33,13 @@ impl Content {
         }
     }
 
+    /// Fills `bytes` with what block `number` holds; of another's file nothing is known but digests, and nothing written.
+    pub fn make(&self, number: u64, bytes: &mut [u8]) {
+        if let Self::Made { seed } = self {
+            Self::fill(*seed, number * bytes.len() as u64, bytes);
+        }
+    }
+
     /// Reads a file once and notes what is in it. Memory: 24 bytes a block.
     ///
     /// # Errors

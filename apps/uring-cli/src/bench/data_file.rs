@@ -38,7 +38,8 @@ pub struct DataFile {
 pub type Step<'a> = dyn FnMut(u64) -> Result<(), Failure> + 'a;
 
 impl DataFile {
-    /// Makes a nameless file of random data in `dir`, or in a directory found on a real disk.
+    /// Makes a nameless file of random data in `dir`, or in a directory found on a real disk; opened past the page cache for
+    /// writing too if it will be `written`.
     ///
     /// # Errors
     /// No such directory, no permission, no space: each with its remedy. Nothing is left behind.
@@ -47,6 +48,7 @@ impl DataFile {
         size: Bytes,
         block: Bytes,
         seed: u64,
+        written: bool,
         step: &mut Step<'_>,
     ) -> Result<Self, Failure> {
         let (dir, fs) = match dir {
@@ -88,7 +90,7 @@ impl DataFile {
         // On the disk, or O_DIRECT would begin by writing it back.
         file.sync_data().map_err(|e| on_write(&e, &dir, bytes))?;
         Ok(Self {
-            direct: open_direct(&file, fs, block),
+            direct: open_direct(&file, fs, block, written),
             cached: file,
             content: Content::Made { seed },
             blocks,
@@ -136,7 +138,7 @@ impl DataFile {
         let blocks = count_blocks(Bytes(size.0.min(meta.len())), block)?;
         let content = Content::survey(&file, blocks, block.0 as usize, step)?;
         Ok(Self {
-            direct: open_direct(&file, fs, block),
+            direct: open_direct(&file, fs, block, false),
             cached: file,
             content,
             blocks,
@@ -295,13 +297,14 @@ fn too_full(dir: &Place, bytes: u64, free: Option<u64>) -> Failure {
 }
 
 /// Opens the same file past the page cache, or says why not.
-fn open_direct(file: &File, fs: FileSystem, block: Bytes) -> Result<File, String> {
+fn open_direct(file: &File, fs: FileSystem, block: Bytes, written: bool) -> Result<File, String> {
     if fs.in_memory {
         return Err(format!("{} is memory: choose a --dir on a disk", fs.name));
     }
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let direct = OpenOptions::new()
         .read(true)
+        .write(written)
         .custom_flags(libc::O_DIRECT)
         .open(path)
         .map_err(|e| format!("{} refuses it: {}", fs.name, cause(&e)))?;

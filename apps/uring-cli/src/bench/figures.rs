@@ -42,6 +42,15 @@ impl fmt::Display for Phase {
     }
 }
 
+/// How many operations a lane may have in flight on each core.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Depth {
+    /// So many, fixed.
+    Static(u32),
+    /// As many as the window allows, up to the ring's depth.
+    Auto,
+}
+
 /// What was seen at one look.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -56,6 +65,8 @@ pub struct Sample {
     pub in_flight: f64,
     /// Reads that the kernel held at the look.
     pub in_kernel: u64,
+    /// What the windows of the rings allowed at the look, all cores together; of threads, how many there are.
+    pub depth: u64,
 }
 
 /// Everything about one lane in one phase.
@@ -67,6 +78,8 @@ pub struct Figures {
     pub lane: Lane,
     /// Rings, or threads.
     pub readers: usize,
+    /// What bounds it on each core.
+    pub depth: Depth,
     /// How many reads it may have in flight.
     pub allowed: usize,
     /// For how long.
@@ -96,11 +109,12 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(phase: Phase, lane: Lane, readers: usize, allowed: usize) -> Self {
+    pub(super) fn new(phase: Phase, lane: Lane, readers: usize, depth: Depth, allowed: usize) -> Self {
         Self {
             phase,
             lane,
             readers,
+            depth,
             allowed,
             seconds: 0.0,
             reads: 0,
@@ -133,9 +147,10 @@ impl Figures {
     pub(super) fn tell(&self, progress: &Progress) {
         if let Some(now) = self.samples.last() {
             progress.say(format_args!(
-                "{} · {} · {:.0} op/s · p99 {:.0} us · {:.0} in flight · {:.1} s",
+                "{} · {} · depth {} · {:.0} op/s · p99 {:.0} us · {:.0} in flight · {:.1} s",
                 self.phase,
                 self.lane,
+                now.depth,
                 now.per_second,
                 now.p99_ns as f64 / 1e3,
                 now.in_flight,
@@ -181,8 +196,23 @@ impl Figures {
             .map(|ns| ns as f64 / 1e3)
     }
 
+    /// The depth at which most of the run was spent: the median of the looks, all cores together.
+    pub fn settled(&self) -> u64 {
+        let mut depths: Vec<u64> = self.samples.iter().map(|sample| sample.depth).collect();
+        depths.sort_unstable();
+        depths.get(depths.len() / 2).copied().unwrap_or(0)
+    }
+
     /// Lane and number of readers.
     pub fn name(&self) -> String {
         format!("{} x{}", self.lane, self.readers)
+    }
+
+    /// The same with what bounds it, to tell the lanes of a sweep apart.
+    pub fn full_name(&self) -> String {
+        match self.depth {
+            Depth::Static(depth) => format!("{} @{depth}", self.name()),
+            Depth::Auto => format!("{} auto", self.name()),
+        }
     }
 }

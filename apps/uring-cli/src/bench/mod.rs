@@ -1,7 +1,7 @@
-//! `uring bench`: random reads through io_uring beside plain `pread`, in one run.
+//! `uring bench`: reads and writes through io_uring beside plain `pread` and `pwrite`, in one run.
 //!
-//! The two lanes take turns in slices, so that what the machine does meanwhile falls on both. Each figure is read from
-//! the primitive that owns it:
+//! At a fixed depth the two lanes take turns in slices, so that what the machine does meanwhile falls on both. Left to itself the
+//! depth has the whole time at once to find its place, and shows it. Each figure is read from the primitive that owns it:
 //!
 //! | figure | owner |
 //! |---|---|
@@ -10,7 +10,8 @@
 //! | reads in the kernel | seqstats: the sequence lock that each ring publishes |
 //! | buffers out | pooled-vec: the slab that the buffers are leased from |
 //! | file and its registered slot | epoch-fdtable |
-//! | depth, end of the run | rcu-map: the settings that every reader looks at |
+//! | depth over time | seqstats: the group that each ring's window publishes |
+//! | end of the run | rcu-map: the settings that every reader looks at |
 //! | what failed | inline-error |
 
 mod by_pread;
@@ -25,25 +26,37 @@ mod run;
 mod show;
 
 pub use content::{Content, FULL_EVERY};
-pub use course::{Course, Done, ReadError};
+pub use course::{Course, Done, Part, ReadError};
 pub use data_file::{DataFile, SMALLEST_BLOCK, Step};
-pub use figures::{Figures, Lane, Phase, Sample};
+pub use figures::{Depth, Figures, Lane, Phase, Sample};
 pub use gate::Gate;
 pub use progress::Progress;
 pub use show::{json, page, text};
 
-use crate::args::BenchArgs;
-use crate::failure::refused;
+use crate::args::{BenchArgs, Rw};
+use crate::failure::{FailureKind, cause, refused};
 use crate::output::print;
 use crate::{Failure, Output, Stop, sys};
+use inline_error::InlineError;
 use pooled_vec::{AlignedOptions, Slab};
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use uring_core::engine::SharedSettings;
 use uring_core::file::Files;
+use uring_core::pace::{Control, WindowOptions};
 
-/// How often each lane has its turn in a phase.
+/// How often each lane has its turn in a phase at a fixed depth.
 const TURNS: u32 = 3;
+/// The static depths of a sweep.
+pub const SWEEP: [u32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// The most that a window may find on a core, and the bytes of buffers that it may take.
+const AUTO_MAX: u32 = 256;
+const AUTO_BYTES: u64 = 64 << 20;
+/// Threads a core of plain calls where no depth is given.
+const PREADS: u32 = 64;
+/// Blocks read back after a run that wrote.
+const READ_BACK: u64 = 256;
 
 /// Everything that a run found.
 #[derive(Debug)]
@@ -52,9 +65,15 @@ pub struct Results {
     pub place: String,
     /// Why there is no O_DIRECT phase, if there is none.
     pub no_direct: Option<String>,
-    /// Reads in flight on each core.
-    pub depth: u32,
-    /// Bytes a read.
+    /// Operations in flight on each core; `None` where the depth found its place.
+    pub depth: Option<u32>,
+    /// The target for p99 in milliseconds, where one was given.
+    pub target_p99_ms: Option<f64>,
+    /// What was done.
+    pub rw: Rw,
+    /// Whether static depths were swept.
+    pub sweep: bool,
+    /// Bytes an operation.
     pub block: usize,
     /// How many buffers there were.
     pub buffers: usize,
@@ -98,53 +117,106 @@ pub fn run(args: &BenchArgs, stop: &Stop, progress: &Progress) -> Result<Results
         progress.say(format_args!("preparing the file: {} MiB", done >> 20));
         stop.check()
     };
-    let file = match &args.file {
-        Some(path) => DataFile::open(path, args.size, args.bs, &mut step)?,
-        None => DataFile::make(args.dir.as_deref(), args.size, args.bs, seed, &mut step)?,
+    let files = match &args.file[..] {
+        [] => vec![DataFile::make(
+            args.dir.as_deref(),
+            args.size,
+            args.bs,
+            seed,
+            args.rw.writes(),
+            &mut step,
+        )?],
+        paths => paths
+            .iter()
+            .map(|path| DataFile::open(path, args.size, args.bs, &mut step))
+            .collect::<Result<_, _>>()?,
     };
-    measure(args, &file, &cpus, stop, progress)
+    measure(args, &files, &cpus, stop, progress)
 }
 
-/// Runs every lane in every phase on a file that is there.
+/// Runs every lane in every phase on files that are there.
 ///
 /// # Errors
 /// As [`run`].
 pub fn measure(
     args: &BenchArgs,
-    file: &DataFile,
+    files: &[DataFile],
     cpus: &[usize],
     stop: &Stop,
     progress: &Progress,
 ) -> Result<Results, Failure> {
-    let threads = run::readers(Lane::Pread, Phase::Direct, cpus.len(), args.depth);
-    let buffers = threads.max(cpus.len() * args.depth as usize);
-    let slab = Slab::new(buffers, file.block, AlignedOptions::new()).map_err(|e| {
+    let block = files[0].block;
+    let threads = run::readers(Lane::Pread, Phase::Direct, cpus.len(), args.depth.unwrap_or(PREADS));
+    let most = args.depth.unwrap_or_else(|| auto_max(block));
+    let buffers = threads.max(cpus.len() * most as usize);
+    let slab = Slab::new(buffers, block, AlignedOptions::new()).map_err(|e| {
         refused(format_args!(
-            "no memory for {buffers} buffers: {e}; give a smaller --depth or --bs"
+            "no memory for {buffers} buffers: {e}; give a smaller --static or --bs"
         ))
     })?;
     let place = Place {
         args,
-        file,
+        files,
         slab: &slab,
         cpus,
         stop,
         progress,
     };
-    let mut rows = place.phase(Phase::Cached, &file.cached)?;
-    let mut no_direct = None;
-    match &file.direct {
-        Ok(direct) => rows.extend(place.phase(Phase::Direct, direct)?),
-        Err(why) => no_direct = Some(why.clone()),
+    let no_direct = files.iter().find_map(|file| file.direct.as_ref().err().cloned());
+    if let (true, Some(why)) = (args.direct, &no_direct) {
+        return Err(refused(format_args!(
+            "--direct: {why}; leave --direct out for the page cache alone"
+        )));
     }
+    let mut rows = Vec::new();
+    // A sweep is about the device, and where there is one behind the file the page cache would hide it.
+    if !args.direct && (!args.sweep || no_direct.is_some()) {
+        let cached: Vec<&File> = files.iter().map(|file| &file.cached).collect();
+        rows.extend(place.phase(Phase::Cached, &cached)?);
+    }
+    if no_direct.is_none() {
+        let direct: Vec<&File> = files.iter().filter_map(|file| file.direct.as_ref().ok()).collect();
+        rows.extend(place.phase(Phase::Direct, &direct)?);
+    }
+    if args.rw.writes() {
+        read_back(&files[0])?;
+    }
+    let places: Vec<&str> = files.iter().map(|file| file.place.as_str()).collect();
     Ok(Results {
-        place: file.place.clone(),
+        place: places.join("; "),
         no_direct,
         depth: args.depth,
-        block: file.block,
+        target_p99_ms: args.target_p99,
+        rw: args.rw,
+        sweep: args.sweep,
+        block,
         buffers,
         rows,
     })
+}
+
+/// The deepest that a window may go with blocks so large.
+fn auto_max(block: usize) -> u32 {
+    (AUTO_BYTES / block as u64).clamp(16, u64::from(AUTO_MAX)) as u32
+}
+
+/// Sees that what was written is in the file.
+fn read_back(file: &DataFile) -> Result<(), Failure> {
+    let mut bytes = vec![0; file.block];
+    for n in 0..READ_BACK.min(file.blocks) {
+        let number = n * file.blocks / READ_BACK.min(file.blocks);
+        let offset = number * file.block as u64;
+        let wrong = |what: std::fmt::Arguments<'_>| InlineError::new(FailureKind::Wrong, what).boxed();
+        file.cached
+            .read_exact_at(&mut bytes, offset)
+            .map_err(|e| wrong(format_args!("reading back: {}", cause(&e))))?;
+        if !file.content.holds(number, &bytes, true) {
+            return Err(wrong(format_args!(
+                "the block at offset {offset} is not what was written there"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Checks what no file is needed for; gives the processors to use.
@@ -158,8 +230,22 @@ fn check(args: &BenchArgs) -> Result<Vec<usize>, Failure> {
         )));
     }
     cpus.truncate(cores);
-    if !(1..=16384).contains(&args.depth) {
-        return Err(refused(format_args!("--depth {}: give 1 to 16384", args.depth)));
+    if let Some(depth) = args.depth
+        && !(1..=16384).contains(&depth)
+    {
+        return Err(refused(format_args!("--static {depth}: give 1 to 16384")));
+    }
+    if let Some(ms) = args.target_p99
+        && !(ms > 0.0 && ms <= 1e6)
+    {
+        return Err(refused(format_args!(
+            "--target-p99 {ms:e}: no p99 that a device could keep; give milliseconds such as 2"
+        )));
+    }
+    if args.rw.writes() && !args.file.is_empty() {
+        return Err(refused(format_args!(
+            "--rw with writes and --file: a file of yours is never written; leave --file out, or choose --dir"
+        )));
     }
     if !(args.seconds >= 0.05 && args.seconds <= 86_400.0) {
         // A number of three hundred digits would tell nobody anything.
@@ -177,7 +263,7 @@ fn check(args: &BenchArgs) -> Result<Vec<usize>, Failure> {
 /// What both phases share.
 struct Place<'a> {
     args: &'a BenchArgs,
-    file: &'a DataFile,
+    files: &'a [DataFile],
     slab: &'a Slab,
     cpus: &'a [usize],
     stop: &'a Stop,
@@ -185,30 +271,70 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Lets the lanes take turns at reading through `open`.
-    fn phase(&self, phase: Phase, open: &File) -> Result<Vec<Figures>, Failure> {
-        let files = Files::new(16);
-        let owned = open
-            .try_clone()
-            .map_err(|e| refused(format_args!("{e}; raise the open-files limit: `ulimit -n`")))?;
-        let file = files
-            .adopt(owned.into())
-            .map_err(|(error, _)| refused(format_args!("{}", error.explain("taking over the file"))))?;
-        let settings = SharedSettings::new(self.args.depth);
-        let (cores, depth) = (self.cpus.len(), self.args.depth);
-        let mut rows = [Lane::Ring, Lane::Pread].map(|lane| {
-            let readers = run::readers(lane, phase, cores, depth);
-            Figures::new(phase, lane, readers, run::allowed(lane, phase, cores, depth))
-        });
-        let length = Duration::from_secs_f64(self.args.seconds / f64::from(TURNS));
-        for _ in 0..TURNS {
+    /// The lanes of a phase, and how often each has its turn.
+    fn lanes(&self) -> (Vec<(Lane, Depth)>, u32) {
+        let fixed = |depth| (Lane::Ring, Depth::Static(depth));
+        match (self.args.sweep, self.args.depth) {
+            (true, _) => {
+                let sweep = SWEEP.into_iter().map(fixed);
+                (sweep.chain([(Lane::Ring, Depth::Auto)]).collect(), 1)
+            }
+            (false, Some(depth)) => (vec![fixed(depth), (Lane::Pread, Depth::Static(depth))], TURNS),
+            (false, None) => (vec![(Lane::Ring, Depth::Auto), (Lane::Pread, Depth::Static(PREADS))], 1),
+        }
+    }
+
+    fn window(&self, depth: Depth) -> WindowOptions {
+        let options = WindowOptions::new();
+        match (depth, self.args.target_p99) {
+            (Depth::Static(depth), _) => options.control(Control::Fixed(depth)),
+            (Depth::Auto, None) => options,
+            (Depth::Auto, Some(ms)) => options.target_p99(Duration::from_secs_f64(ms / 1e3)),
+        }
+    }
+
+    /// Lets the lanes take turns at the files as they are open here.
+    fn phase(&self, phase: Phase, open: &[&File]) -> Result<Vec<Figures>, Failure> {
+        let owner = Files::new(16.max(open.len() as u32));
+        let mut handles = Vec::new();
+        for file in open {
+            let owned = file
+                .try_clone()
+                .map_err(|e| refused(format_args!("{e}; raise the open-files limit: `ulimit -n`")))?;
+            let adopted = owner.adopt(owned.into());
+            handles.push(
+                adopted
+                    .map_err(|(error, _)| refused(format_args!("{}", error.explain("taking over the file"))))?,
+            );
+        }
+        let (cores, (lanes, turns)) = (self.cpus.len(), self.lanes());
+        let most = |depth| match depth {
+            Depth::Static(depth) => depth,
+            Depth::Auto => auto_max(self.files[0].block),
+        };
+        let mut rows: Vec<Figures> = lanes
+            .iter()
+            .map(|&(lane, depth)| {
+                let readers = run::readers(lane, phase, cores, most(depth));
+                let allowed = run::allowed(lane, phase, cores, most(depth));
+                Figures::new(phase, lane, readers, depth, allowed)
+            })
+            .collect();
+        let length = Duration::from_secs_f64(self.args.seconds / f64::from(turns));
+        for _ in 0..turns {
             for figures in &mut rows {
-                let course = Course {
-                    files: &files,
+                let settings = SharedSettings::new(most(figures.depth));
+                let parts = handles.iter().zip(self.files).map(|(&file, data)| Part {
                     file,
-                    content: &self.file.content,
-                    blocks: self.file.blocks,
-                    block: self.file.block,
+                    content: &data.content,
+                    blocks: data.blocks,
+                });
+                let course = Course {
+                    files: &owner,
+                    parts: parts.collect(),
+                    rw: self.args.rw,
+                    window: self.window(figures.depth),
+                    block: self.files[0].block,
                     slab: self.slab,
                     settings: &settings,
                     start: Gate::default(),
@@ -217,6 +343,6 @@ impl Place<'_> {
                 run::slice(&course, figures, length, self.stop, self.progress)?;
             }
         }
-        Ok(rows.into())
+        Ok(rows)
     }
 }

@@ -1,5 +1,6 @@
 //! Running the readers, and reading what they publish meanwhile.
 
+use super::by_ring::Handles;
 use super::course::{Course, Done};
 use super::figures::{Figures, Lane, Phase, Sample};
 use super::progress::Progress;
@@ -10,7 +11,7 @@ use seqstats::{Histogram, HistogramSnapshot};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use sync_base::sync::Arc;
-use uring_core::{LATENCY_BUCKETS, StatsHandle, totals};
+use uring_core::{LATENCY_BUCKETS, totals};
 
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -21,7 +22,7 @@ pub(super) const PREADS_MAX: usize = 512;
 /// What the readers of a run publish, each figure from the one who owns it.
 enum Gauge {
     /// Counts from the process's striped counters, latencies and depth from each ring's histogram and sequence lock.
-    Ring { rings: Vec<StatsHandle>, base: [u64; 3] },
+    Ring { rings: Vec<Handles>, base: [u64; 3] },
     Pread {
         published: Arc<by_pread::Published>,
         latencies: Vec<by_pread::Latencies>,
@@ -35,6 +36,7 @@ struct Reading {
     failed: u64,
     calls: u64,
     in_flight: u64,
+    depth: u64,
     latency_ns: HistogramSnapshot<LATENCY_BUCKETS>,
 }
 
@@ -44,16 +46,14 @@ impl Gauge {
         match self {
             Self::Ring { rings, base } => {
                 let now = ring_counts();
-                rings.iter().for_each(|ring| latency_ns.merge(&ring.latency_ns()));
+                let sum = |of: &dyn Fn(&Handles) -> i64| rings.iter().map(of).sum::<i64>().unsigned_abs();
+                rings.iter().for_each(|(ring, _)| latency_ns.merge(&ring.latency_ns()));
                 Reading {
                     reads: now[0] - base[0],
                     failed: now[1] - base[1],
                     calls: now[2] - base[2],
-                    in_flight: rings
-                        .iter()
-                        .map(|ring| ring.counts().in_flight)
-                        .sum::<i64>()
-                        .unsigned_abs(),
+                    in_flight: sum(&|(ring, _)| ring.counts().in_flight),
+                    depth: sum(&|(_, window)| window.stats().window),
                     latency_ns,
                 }
             }
@@ -67,6 +67,7 @@ impl Gauge {
                     failed: 0,
                     calls: reads,
                     in_flight: latencies.len() as u64,
+                    depth: latencies.len() as u64,
                     latency_ns,
                 }
             }
@@ -106,7 +107,7 @@ pub(super) fn slice(
     stop: &Stop,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let lane = figures.lane;
+    let (lane, readers) = (figures.lane, figures.readers);
     let published = Arc::new(by_pread::Published::default());
     let latencies: Vec<by_pread::Latencies> = match lane {
         Lane::Ring => Vec::new(),
@@ -119,8 +120,8 @@ pub(super) fn slice(
             .map(|index| {
                 let (send, published, latencies) = (send.clone(), &published, &latencies);
                 let body = move || match lane {
-                    Lane::Ring => by_ring::read(course, index, send),
-                    Lane::Pread => by_pread::read(course, index, send, published, &latencies[index]),
+                    Lane::Ring => by_ring::read(course, index, readers, send),
+                    Lane::Pread => by_pread::read(course, index, readers, send, published, &latencies[index]),
                 };
                 let small = std::thread::Builder::new().stack_size(256 << 10);
                 small.spawn_scoped(scope, body)
@@ -129,7 +130,7 @@ pub(super) fn slice(
         drop(send);
         let release = Release(course);
         // Over when every reader has set up, failed or panicked: each then has dropped its sender.
-        let rings: Vec<StatsHandle> = handles.iter().collect();
+        let rings: Vec<Handles> = handles.iter().collect();
         let gauge = match lane {
             Lane::Ring => Gauge::Ring { rings, base },
             Lane::Pread => Gauge::Pread {
@@ -203,7 +204,7 @@ fn joined(
     let thread = thread.map_err(|e| {
         let cause = crate::failure::cause(&e);
         crate::failure::refused(format_args!(
-            "no thread for a reader: {cause}; give a smaller --depth or raise `ulimit -u`"
+            "no thread for a reader: {cause}; give a smaller --static or raise `ulimit -u`"
         ))
     })?;
     match thread.join() {
@@ -221,32 +222,39 @@ fn sample(figures: &Figures, before: &Reading, now: &Reading, seconds: f64, at_s
         p99_ns: latency.quantile(0.99),
         in_flight: figures.estimate(per_second, latency.mean()),
         in_kernel: now.in_flight,
+        depth: now.depth,
     }
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::bench::{Content, Gate};
+    use crate::args::Rw;
+    use crate::bench::{Content, Depth, Gate, Part};
     use uring_core::engine::SharedSettings;
     use uring_core::file::Files;
+    use uring_core::pace::WindowOptions;
 
     /// Runs a slice whose readers panic in their set-up: there is no processor to pin them to.
     fn slice_of_panics(lane: Lane) {
         let files = Files::new(1);
         let file = std::fs::File::open("/dev/null").unwrap();
         let course = Course {
-            file: files.adopt(file.into()).unwrap(),
+            parts: vec![Part {
+                file: files.adopt(file.into()).unwrap(),
+                content: &Content::Made { seed: 1 },
+                blocks: 1,
+            }],
             files: &files,
-            content: &Content::Made { seed: 1 },
-            blocks: 1,
+            rw: Rw::RANDREAD,
+            window: WindowOptions::new(),
             block: 4096,
             slab: &pooled_vec::Slab::new(2, 4096, pooled_vec::AlignedOptions::new()).unwrap(),
             settings: &SharedSettings::new(1),
             start: Gate::default(),
             cpus: &[],
         };
-        let mut figures = Figures::new(Phase::Cached, lane, 2, 2);
+        let mut figures = Figures::new(Phase::Cached, lane, 2, Depth::Static(1), 2);
         let ten_minutes = Duration::from_secs(600);
         let _ = slice(
             &course,

@@ -1,7 +1,7 @@
 //! The results as text, JSON and page.
 
 use super::content::FULL_EVERY;
-use super::figures::{Figures, Lane, Phase};
+use super::figures::{Depth, Figures, Lane, Phase};
 use super::run::PREADS_MAX;
 use super::{Results, Sample};
 use crate::report::{Axis, Page, Plot, Series, Style, Table};
@@ -13,22 +13,22 @@ use uring_core::{LATENCY_BUCKETS, Limits};
 /// The results for a terminal or a pipe.
 pub fn text(results: &Results) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{}\nfile: {}", machine(results), results.place);
+    let _ = writeln!(out, "{}\nfile: {}; {}", machine(results), results.place, results.rw);
     if is_fallback(results) {
         let _ = writeln!(out, "{ON_FALLBACK}");
     }
     let _ = writeln!(
         out,
-        "{:<24}{:>11}{:>10}{:>10}{:>10}{:>11}{:>10}{:>11}",
+        "{:<28}{:>11}{:>10}{:>10}{:>10}{:>11}{:>10}{:>11}",
         "", "op/s", "p50 us", "p99 us", "p99.9 us", "CPU ns/op", "calls/op", "~in flight"
     );
     for row in &results.rows {
         let [p50, p99, p999] = row.quantiles_us();
         let _ = writeln!(
             out,
-            "{:<11} {:<12}{:>11.0}{:>10.1}{:>10.1}{:>10.1}{:>11.0}{:>10.3}{:>11.1}",
+            "{:<11} {:<16}{:>11.0}{:>10.1}{:>10.1}{:>10.1}{:>11.0}{:>10.3}{:>11.1}",
             row.phase,
-            row.name(),
+            row.full_name(),
             row.per_second(),
             p50,
             p99,
@@ -41,7 +41,12 @@ pub fn text(results: &Results) -> String {
     if let Some(why) = &results.no_direct {
         let _ = writeln!(out, "O_DIRECT left out: {why}");
     }
-    for line in [note(results)].into_iter().chain(verdicts(results)) {
+    for line in [note(results)]
+        .into_iter()
+        .chain(found(results))
+        .chain(share_of_best(results))
+        .chain(verdicts(results))
+    {
         let _ = writeln!(out, "{line}");
     }
     let _ = write!(out, "{}", checked(results));
@@ -67,6 +72,8 @@ pub fn json(results: &Results) -> Value {
         "file": results.place,
         "block_bytes": results.block,
         "depth_per_core": results.depth,
+        "target_p99_ms": results.target_p99_ms,
+        "work": results.rw.to_string(),
         "buffers": results.buffers,
         "o_direct_left_out": results.no_direct,
         "rows": rows,
@@ -85,6 +92,7 @@ fn row(row: &Figures) -> Value {
                 "p99_us": s.p99_ns as f64 / 1e3,
                 "in_flight": s.in_flight,
                 "in_kernel": s.in_kernel,
+                "depth": s.depth,
             })
         })
         .collect();
@@ -97,6 +105,11 @@ fn row(row: &Figures) -> Value {
         "phase": row.phase.to_string(),
         "lane": row.lane.to_string(),
         "readers": row.readers,
+        "depth": match row.depth {
+            Depth::Static(depth) => json!(depth),
+            Depth::Auto => json!("auto"),
+        },
+        "depth_settled": row.settled(),
         "seconds": row.seconds,
         "ops": row.reads,
         "ops_per_s": row.per_second(),
@@ -124,13 +137,18 @@ fn row(row: &Figures) -> Value {
 pub fn page(results: &Results) -> Page {
     let mut page = Page::new("uring bench");
     page.text(machine(results))
-        .text(format!("File: {}", results.place));
+        .text(format!("File: {}; {}", results.place, results.rw));
     if is_fallback(results) {
         page.text(ON_FALLBACK);
     }
     page.table(table(results));
     page.text(note(results));
-    for line in verdicts(results).into_iter().chain([checked(results)]) {
+    for line in found(results)
+        .into_iter()
+        .chain(share_of_best(results))
+        .chain(verdicts(results))
+        .chain([checked(results)])
+    {
         page.text(line);
     }
     if let Some(why) = &results.no_direct {
@@ -142,21 +160,31 @@ pub fn page(results: &Results) -> Page {
             continue;
         }
         page.heading(phase.to_string());
+        if results.sweep {
+            for plot in sweep(&rows) {
+                page.plot(plot);
+            }
+        }
+        // Of a sweep's lanes the one that found its depth, and the static one that it is to be held against.
+        let best = best_static(&rows).map(|row| row.full_name());
+        let shown = |row: &&&Figures| !results.sweep || row.depth == Depth::Auto || Some(row.full_name()) == best;
+        let rows: Vec<_> = rows.iter().filter(shown).copied().collect();
         let over_time = |title: &str, unit: &str, y: fn(&Sample) -> f64| {
             let mut plot = Plot::new(title, Axis::new("seconds"), Axis::new(unit).from_zero());
             for row in &rows {
                 let points = row.samples.iter().map(|s| (s.at_s, y(s))).collect();
-                plot.add(Series::new(row.name(), points));
+                plot.add(Series::new(row.full_name(), points));
             }
             plot
         };
-        page.plot(over_time("Throughput over time", "reads a second", |s| {
+        page.plot(over_time("Depth over time, all cores", "operations", |s| s.depth as f64));
+        page.plot(over_time("Throughput over time", "operations a second", |s| {
             s.per_second
         }));
         page.plot(over_time("p99 latency over time", "microseconds", |s| {
             s.p99_ns as f64 / 1e3
         }));
-        page.plot(over_time("Reads in flight over time, estimated", "reads", |s| {
+        page.plot(over_time("Reads in flight over time, estimated", "operations", |s| {
             s.in_flight
         }));
         page.plot(latencies(
@@ -175,6 +203,82 @@ pub fn page(results: &Results) -> Page {
     page
 }
 
+/// The static lane of a phase that did most.
+fn best_static<'a>(rows: &[&'a Figures]) -> Option<&'a Figures> {
+    let fixed = rows
+        .iter()
+        .filter(|row| row.lane == Lane::Ring && row.depth != Depth::Auto);
+    fixed
+        .copied()
+        .max_by(|a, b| a.per_second().total_cmp(&b.per_second()))
+}
+
+/// Throughput and tail by depth: the static lanes as a curve, the one that found its depth as a point on it.
+fn sweep(rows: &[&Figures]) -> [Plot; 2] {
+    let plot = |title: &str, unit: &str, y: fn(&Figures) -> f64| {
+        let depth = Axis::new("depth, all cores").logarithmic();
+        let mut plot = Plot::new(title, depth, Axis::new(unit).from_zero());
+        let (found, fixed): (Vec<&Figures>, Vec<&Figures>) =
+            rows.iter().copied().partition(|row| row.depth == Depth::Auto);
+        let points = fixed.iter().map(|row| (row.allowed as f64, y(row))).collect();
+        plot.add(Series::new("static", points));
+        for row in found {
+            // A point has no length: two ends beside it make it seen.
+            let (at, y) = (row.settled() as f64, y(row));
+            plot.add(Series::new("found by itself", vec![(at * 0.95, y), (at * 1.05, y)]));
+        }
+        plot
+    };
+    [
+        plot("Throughput by depth", "operations a second", Figures::per_second),
+        plot("p99 latency by depth", "microseconds", |row| row.quantiles_us()[1]),
+    ]
+}
+
+/// Which depth was found, where none was given.
+fn found(results: &Results) -> Vec<String> {
+    let autos = results.rows.iter().filter(|row| row.depth == Depth::Auto);
+    let tell = |row: &Figures| {
+        let (settled, rings) = (row.settled(), row.readers as u64);
+        let target = match results.target_p99_ms {
+            Some(ms) => format!(" under a p99 of {ms} ms"),
+            None => String::new(),
+        };
+        match row.phase {
+            Phase::Cached if settled >= row.allowed as u64 => {
+                format!("{}: reads complete in their own submission, so the depth is not limited", row.phase)
+            }
+            _ => format!("{}: the depth found its place{target} at {settled}, on {rings} rings", row.phase),
+        }
+    };
+    autos.map(tell).collect()
+}
+
+/// How much of the best static depth the found one reaches.
+fn share_of_best(results: &Results) -> Vec<String> {
+    if !results.sweep {
+        return Vec::new();
+    }
+    let phases = [Phase::Cached, Phase::Direct];
+    let told = phases.into_iter().filter_map(|phase| {
+        let rows: Vec<_> = results.rows.iter().filter(|row| row.phase == phase).collect();
+        let (best, auto) = (
+            best_static(&rows)?,
+            rows.iter().find(|row| row.depth == Depth::Auto)?,
+        );
+        let deepest = rows.iter().rfind(|row| row.depth != Depth::Auto)?;
+        Some(format!(
+            "{phase}: {:.1} % of the best static depth, {}, at {:.2}x its p99 and {:.2}x that of {}",
+            seqstats::ratio(auto.per_second() * 100.0, best.per_second()),
+            best.full_name(),
+            seqstats::ratio(auto.quantiles_us()[1], best.quantiles_us()[1]),
+            seqstats::ratio(auto.quantiles_us()[1], deepest.quantiles_us()[1]),
+            deepest.full_name()
+        ))
+    });
+    told.collect()
+}
+
 type Latencies = HistogramSnapshot<LATENCY_BUCKETS>;
 
 fn latencies(rows: &[&Figures], title: &str, share: &str, of: fn(&Latencies) -> Vec<(f64, f64)>) -> Plot {
@@ -182,7 +286,7 @@ fn latencies(rows: &[&Figures], title: &str, share: &str, of: fn(&Latencies) -> 
     let mut plot = Plot::new(title, axis, Axis::new(share).from_zero());
     plot.style(Style::Steps);
     for row in rows {
-        plot.add(Series::new(row.name(), of(&row.latency_ns)));
+        plot.add(Series::new(row.full_name(), of(&row.latency_ns)));
     }
     plot
 }
@@ -239,7 +343,7 @@ fn table(results: &Results) -> Table {
         let [p50, p99, p999] = row.quantiles_us();
         table.row([
             row.phase.to_string(),
-            row.name(),
+            row.full_name(),
             format!("{:.0}", row.per_second()),
             format!("{p50:.1}"),
             format!("{p99:.1}"),
@@ -280,10 +384,11 @@ fn checked(results: &Results) -> String {
 /// What the table cannot say by itself.
 fn note(results: &Results) -> String {
     let cached = match results.depth {
-        1 => String::new(),
-        depth => format!(
-            ": on the page cache a ring holds {depth} a core and pread 1, so their latencies are not comparable"
-        ),
+        Some(1) => String::new(),
+        depth => {
+            let depth = depth.map_or("many".to_owned(), |depth| depth.to_string());
+            format!(": on the page cache a ring holds {depth} a core and pread 1, so their latencies are not comparable")
+        }
     };
     format!(
         "latency is to within 1.6 % and at the reads in flight of its row (~ estimated: rate times mean latency){cached}"
