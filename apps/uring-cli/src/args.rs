@@ -136,7 +136,9 @@ impl FromStr for Rw {
                 let reads = text.strip_prefix("mix:").and_then(|share| share.parse().ok());
                 match reads {
                     Some(reads @ 0..=100) => of(true, reads),
-                    _ => Err("write read, randread, write, randwrite or a share of reads such as mix:70".into()),
+                    _ => Err(
+                        "write read, randread, write, randwrite or a share of reads such as mix:70".into(),
+                    ),
                 }
             }
         }

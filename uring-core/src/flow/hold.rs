@@ -9,6 +9,9 @@ use super::level::Level;
 const UP: f64 = 0.03;
 const DOWN: f64 = -0.015;
 const FAR: f64 = 0.05;
+/// A rise so great that one probe is enough, if it is that many times its noise.
+const CLEAR: f64 = 0.10;
+const CLEAR_NOISE: f64 = 3.0;
 /// Limited time between rounds: doubles while nothing moves.
 const INTERVAL_MIN_NS: u64 = 20_000_000;
 const INTERVAL_MAX_NS: u64 = 250_000_000;
@@ -194,7 +197,11 @@ impl Hold {
 
     fn schedule(&mut self, clock_ns: u64, sample_ns: u64) {
         self.step = Step::Rest;
-        let samples = if sample_ns < SHORT_NS { REST_SAMPLES_SHORT } else { REST_SAMPLES };
+        let samples = if sample_ns < SHORT_NS {
+            REST_SAMPLES_SHORT
+        } else {
+            REST_SAMPLES
+        };
         self.next_round_ns = clock_ns + self.interval_ns.max(sample_ns.saturating_mul(samples));
         self.interval_ns = (self.interval_ns * 2).min(INTERVAL_MAX_NS);
     }
@@ -224,8 +231,12 @@ impl Hold {
             Direction::Up => UP,
             Direction::Far => FAR,
         };
-        if gains.count >= 2.0 && gains.mean >= bar + error / 2.0 {
+        let clear = self.direction != Direction::Down && gain >= CLEAR.max(noise.sqrt() * CLEAR_NOISE);
+        if clear || (gains.count >= 2.0 && gains.mean >= bar + error / 2.0) {
+            // Where it went up it may go on: the first round looks there.
+            let went_up = self.direction != Direction::Down;
             *self = Self::new(self.target(), self.top, clock_ns);
+            self.round = u32::from(went_up);
         } else {
             self.schedule(clock_ns, probe.took_ns);
         }

@@ -4,7 +4,7 @@ use super::level::{LEVELS, Level};
 
 /// A rise worth another step.
 const GAIN: f64 = 1.06;
-/// A fall that ends the climb at once.
+/// A fall that ends the climb, seen twice.
 const COLLAPSE: f64 = 0.90;
 /// What the settled level must keep of the best rate.
 const KEEP: f64 = 0.96;
@@ -13,8 +13,14 @@ const LUCK: f64 = 0.97;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Up { failures: u8 },
-    Down { accepted: Option<Level> },
+    Up {
+        failures: u8,
+        /// This level looked like a collapse, and is measured again: it may have been a stall.
+        doubted: bool,
+    },
+    Down {
+        accepted: Option<Level>,
+    },
 }
 
 /// What to do next.
@@ -46,7 +52,10 @@ impl Search {
     pub(super) fn new(from: Level, top: Level) -> Self {
         let at = from.min(top);
         Self {
-            phase: Phase::Up { failures: 0 },
+            phase: Phase::Up {
+                failures: 0,
+                doubted: false,
+            },
             at,
             top,
             rates: [f64::NAN; LEVELS],
@@ -77,7 +86,9 @@ impl Search {
             self.best = Some((self.at, rate));
         }
         match self.phase {
-            Phase::Up { failures } => self.climb(rate, feasible, may_rise, failures, best_before),
+            Phase::Up { failures, doubted } => {
+                self.climb(rate, feasible && may_rise, failures, doubted, best_before)
+            }
             Phase::Down { accepted } => self.descend(accepted),
         }
     }
@@ -85,18 +96,28 @@ impl Search {
     fn climb(
         &mut self,
         rate: f64,
-        feasible: bool,
         may_rise: bool,
         failures: u8,
+        doubted: bool,
         before: Option<(Level, f64)>,
     ) -> Next {
         let gained = before.is_none_or(|(_, best)| rate >= best * GAIN);
         let collapsed = before.is_some_and(|(_, best)| rate < best * COLLAPSE);
+        if may_rise && collapsed && !doubted {
+            self.phase = Phase::Up {
+                failures,
+                doubted: true,
+            };
+            return Next::Measure(self.at);
+        }
         let failures = if gained { 0 } else { failures + 1 };
-        if !feasible || !may_rise || collapsed || failures >= 2 || self.at == self.top {
+        if !may_rise || collapsed || failures >= 2 || self.at == self.top {
             return self.turn();
         }
-        self.phase = Phase::Up { failures };
+        self.phase = Phase::Up {
+            failures,
+            doubted: false,
+        };
         self.at = self.at.up(2, self.top);
         Next::Measure(self.at)
     }
@@ -194,6 +215,19 @@ mod tests {
             1,
             "none is feasible: the lowest"
         );
+    }
+
+    #[test]
+    fn a_stall_on_the_way_up_does_not_end_the_climb() {
+        let (mut search, mut samples) = (Search::new(Level::START, Level::at_most(256)), 0);
+        loop {
+            samples += 1;
+            let rate = f64::from(search.at().window().min(64)) * if samples == 3 { 0.3 } else { 1.0 };
+            if let Next::Settle(level) = search.take(rate, true, true) {
+                assert_eq!(level.window(), 64);
+                break;
+            }
+        }
     }
 
     #[test]

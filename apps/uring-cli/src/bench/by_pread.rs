@@ -38,11 +38,16 @@ pub(super) fn read(
     pin_to(course.cpus[index % course.cpus.len()]);
     let buffer = course.slab.claim();
     let recorder = Recorder::try_claim(Arc::clone(latencies));
-    let files: Vec<_> = course.parts.iter().map_while(|part| course.files.get(part.file)).collect();
+    let files: Vec<_> = course
+        .parts
+        .iter()
+        .map_while(|part| course.files.get(part.file))
+        .collect();
     // Whoever waits for all to be ready need not wait for this one.
     drop(ready);
     let go = course.start.wait();
-    let (Some(mut buffer), Ok(mut recorder), true) = (buffer, recorder, files.len() == course.parts.len()) else {
+    let (Some(mut buffer), Ok(mut recorder), true) = (buffer, recorder, files.len() == course.parts.len())
+    else {
         return Err(refused(format_args!(
             "no buffer for reader {index}; give a smaller --static"
         )));
@@ -57,7 +62,10 @@ pub(super) fn read(
     while !settings.get().stop {
         let (number, writes) = walk.next();
         let (at, local) = course.locate(number);
-        let (fd, offset) = (files[at].as_fd().as_raw_fd(), (local * course.block as u64) as libc::off_t);
+        let (fd, offset) = (
+            files[at].as_fd().as_raw_fd(),
+            (local * course.block as u64) as libc::off_t,
+        );
         if writes {
             course.make(number, &mut buffer);
         }

@@ -111,7 +111,10 @@ impl Course<'_> {
         let (at, local) = self.locate(number);
         let (block, offset) = (self.block, local * self.block as u64);
         if read != block {
-            let message = format_args!("operation of {block} bytes at offset {offset} gave {read}{}", self.which(at));
+            let message = format_args!(
+                "operation of {block} bytes at offset {offset} gave {read}{}",
+                self.which(at)
+            );
             return InlineError::new(FailureKind::Wrong, message);
         }
         let message = format_args!(
@@ -145,7 +148,12 @@ impl Walk {
         let state = (reader as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         // Each has a part of its own to go through.
         let next = count / readers.max(1) as u64 * reader as u64 % count.max(1);
-        Self { state, next, count, rw }
+        Self {
+            state,
+            next,
+            count,
+            rw,
+        }
     }
 
     #[inline]

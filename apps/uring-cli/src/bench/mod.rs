@@ -146,7 +146,12 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<Results, Failure> {
     let block = files[0].block;
-    let threads = run::readers(Lane::Pread, Phase::Direct, cpus.len(), args.depth.unwrap_or(PREADS));
+    let threads = run::readers(
+        Lane::Pread,
+        Phase::Direct,
+        cpus.len(),
+        args.depth.unwrap_or(PREADS),
+    );
     let most = args.depth.unwrap_or_else(|| auto_max(block));
     let buffers = threads.max(cpus.len() * most as usize);
     let slab = Slab::new(buffers, block, AlignedOptions::new()).map_err(|e| {
@@ -175,7 +180,10 @@ pub fn measure(
         rows.extend(place.phase(Phase::Cached, &cached)?);
     }
     if no_direct.is_none() {
-        let direct: Vec<&File> = files.iter().filter_map(|file| file.direct.as_ref().ok()).collect();
+        let direct: Vec<&File> = files
+            .iter()
+            .filter_map(|file| file.direct.as_ref().ok())
+            .collect();
         rows.extend(place.phase(Phase::Direct, &direct)?);
     }
     if args.rw.writes() {
@@ -280,7 +288,10 @@ impl Place<'_> {
                 (sweep.chain([(Lane::Ring, Depth::Auto)]).collect(), 1)
             }
             (false, Some(depth)) => (vec![fixed(depth), (Lane::Pread, Depth::Static(depth))], TURNS),
-            (false, None) => (vec![(Lane::Ring, Depth::Auto), (Lane::Pread, Depth::Static(PREADS))], 1),
+            (false, None) => (
+                vec![(Lane::Ring, Depth::Auto), (Lane::Pread, Depth::Static(PREADS))],
+                1,
+            ),
         }
     }
 
@@ -303,8 +314,9 @@ impl Place<'_> {
                 .map_err(|e| refused(format_args!("{e}; raise the open-files limit: `ulimit -n`")))?;
             let adopted = owner.adopt(owned.into());
             handles.push(
-                adopted
-                    .map_err(|(error, _)| refused(format_args!("{}", error.explain("taking over the file"))))?,
+                adopted.map_err(|(error, _)| {
+                    refused(format_args!("{}", error.explain("taking over the file")))
+                })?,
             );
         }
         let (cores, (lanes, turns)) = (self.cpus.len(), self.lanes());

@@ -47,7 +47,9 @@ impl Gauge {
             Self::Ring { rings, base } => {
                 let now = ring_counts();
                 let sum = |of: &dyn Fn(&Handles) -> i64| rings.iter().map(of).sum::<i64>().unsigned_abs();
-                rings.iter().for_each(|(ring, _)| latency_ns.merge(&ring.latency_ns()));
+                rings
+                    .iter()
+                    .for_each(|(ring, _)| latency_ns.merge(&ring.latency_ns()));
                 Reading {
                     reads: now[0] - base[0],
                     failed: now[1] - base[1],

@@ -13,7 +13,13 @@ use uring_core::{LATENCY_BUCKETS, Limits};
 /// The results for a terminal or a pipe.
 pub fn text(results: &Results) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{}\nfile: {}; {}", machine(results), results.place, results.rw);
+    let _ = writeln!(
+        out,
+        "{}\nfile: {}; {}",
+        machine(results),
+        results.place,
+        results.rw
+    );
     if is_fallback(results) {
         let _ = writeln!(out, "{ON_FALLBACK}");
     }
@@ -167,7 +173,8 @@ pub fn page(results: &Results) -> Page {
         }
         // Of a sweep's lanes the one that found its depth, and the static one that it is to be held against.
         let best = best_static(&rows).map(|row| row.full_name());
-        let shown = |row: &&&Figures| !results.sweep || row.depth == Depth::Auto || Some(row.full_name()) == best;
+        let shown =
+            |row: &&&Figures| !results.sweep || row.depth == Depth::Auto || Some(row.full_name()) == best;
         let rows: Vec<_> = rows.iter().filter(shown).copied().collect();
         let over_time = |title: &str, unit: &str, y: fn(&Sample) -> f64| {
             let mut plot = Plot::new(title, Axis::new("seconds"), Axis::new(unit).from_zero());
@@ -177,16 +184,20 @@ pub fn page(results: &Results) -> Page {
             }
             plot
         };
-        page.plot(over_time("Depth over time, all cores", "operations", |s| s.depth as f64));
+        page.plot(over_time("Depth over time, all cores", "operations", |s| {
+            s.depth as f64
+        }));
         page.plot(over_time("Throughput over time", "operations a second", |s| {
             s.per_second
         }));
         page.plot(over_time("p99 latency over time", "microseconds", |s| {
             s.p99_ns as f64 / 1e3
         }));
-        page.plot(over_time("Reads in flight over time, estimated", "operations", |s| {
-            s.in_flight
-        }));
+        page.plot(over_time(
+            "Reads in flight over time, estimated",
+            "operations",
+            |s| s.in_flight,
+        ));
         page.plot(latencies(
             &rows,
             "Latency histogram",
@@ -225,13 +236,18 @@ fn sweep(rows: &[&Figures]) -> [Plot; 2] {
         for row in found {
             // A point has no length: two ends beside it make it seen.
             let (at, y) = (row.settled() as f64, y(row));
-            plot.add(Series::new("found by itself", vec![(at * 0.95, y), (at * 1.05, y)]));
+            plot.add(Series::new(
+                "found by itself",
+                vec![(at * 0.95, y), (at * 1.05, y)],
+            ));
         }
         plot
     };
     [
         plot("Throughput by depth", "operations a second", Figures::per_second),
-        plot("p99 latency by depth", "microseconds", |row| row.quantiles_us()[1]),
+        plot("p99 latency by depth", "microseconds", |row| {
+            row.quantiles_us()[1]
+        }),
     ]
 }
 
@@ -246,9 +262,15 @@ fn found(results: &Results) -> Vec<String> {
         };
         match row.phase {
             Phase::Cached if settled >= row.allowed as u64 => {
-                format!("{}: reads complete in their own submission, so the depth is not limited", row.phase)
+                format!(
+                    "{}: reads complete in their own submission, so the depth is not limited",
+                    row.phase
+                )
             }
-            _ => format!("{}: the depth found its place{target} at {settled}, on {rings} rings", row.phase),
+            _ => format!(
+                "{}: the depth found its place{target} at {settled}, on {rings} rings",
+                row.phase
+            ),
         }
     };
     autos.map(tell).collect()
@@ -387,7 +409,9 @@ fn note(results: &Results) -> String {
         Some(1) => String::new(),
         depth => {
             let depth = depth.map_or("many".to_owned(), |depth| depth.to_string());
-            format!(": on the page cache a ring holds {depth} a core and pread 1, so their latencies are not comparable")
+            format!(
+                ": on the page cache a ring holds {depth} a core and pread 1, so their latencies are not comparable"
+            )
         }
     };
     format!(
