@@ -144,7 +144,8 @@ impl Builder {
         self
     }
 
-    /// The latency that 99 of 100 operations should keep below; told by [`EngineInfo`](super::EngineInfo).
+    /// The latency that 99 of 100 operations should keep below: each core's [`window`](super::window) sees to it where the
+    /// device can. Told by [`EngineInfo`](super::EngineInfo).
     pub fn p99_target(mut self, target: Duration) -> Self {
         self.p99_target = Some(target);
         self

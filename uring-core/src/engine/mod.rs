@@ -33,7 +33,7 @@ mod worker;
 
 pub use crate::exec::local::{
     Elapsed, Interval, Sleep, interval, ring, run, sleep, sleep_until, spawn_local, timeout, timeout_at,
-    yield_now,
+    window, yield_now,
 };
 pub use crate::exec::task::{JoinError, JoinHandle};
 pub use crate::sys::scheduling::Scheduling;
@@ -45,6 +45,7 @@ pub use settings::{Settings, SettingsReader, SharedSettings};
 pub use spawn::{NotSent, Sending};
 pub use submit::Submission;
 
+use crate::stats::Sources;
 use lifecycle::Threads;
 use local::Resident;
 use plan::Plan;
@@ -119,6 +120,27 @@ impl Engine {
                 stats: station.stats(),
             })
             .collect()
+    }
+}
+
+impl Engine {
+    /// Names what the present life of each core publishes, `core0` and so on: to print, to scrape, to hand on. Allocates; a
+    /// core that is resumed begins anew under the same name, so ask again then.
+    ///
+    /// ```
+    /// let engine = uring_core::engine::Engine::builder().core_count(1).build()?;
+    /// let text = engine.sources().read().to_prometheus()?;
+    /// assert!(text.contains("uring_window_window{ring=\"core0\"}"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sources(&self) -> Sources {
+        let mut sources = Sources::new();
+        for (index, station) in self.inner.stations.iter().enumerate() {
+            let (name, station) = (format!("core{index}"), station.load());
+            sources.ring(name.clone(), station.ring.clone());
+            sources.window(name, station.window.clone());
+        }
+        sources
     }
 }
 

@@ -22,6 +22,7 @@ use super::mailbox::Mailbox;
 use crate::error::Error;
 use crate::exec::bell::Far;
 use crate::exec::home::{Home, HomeCounts};
+use crate::pace::WindowHandle;
 use crate::ring::StatsHandle;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,6 +65,7 @@ pub(crate) struct Station {
     pub(crate) letters: LetterCounts,
     pub(crate) home: Arc<HomeCounts>,
     pub(crate) ring: StatsHandle,
+    pub(crate) window: WindowHandle,
     /// Messages of which the core is through, whether they found room or not.
     state: AtomicU8,
     failure: Mutex<Option<String>>,
@@ -75,7 +77,7 @@ impl Station {
         far: Arc<Far>,
         mailbox: Mailbox<Letter>,
         home: Arc<HomeCounts>,
-        ring: StatsHandle,
+        (ring, window): (StatsHandle, WindowHandle),
     ) -> Shared {
         Shared::new(Self {
             info,
@@ -84,6 +86,7 @@ impl Station {
             letters: LetterCounts::default(),
             home,
             ring,
+            window,
             state: AtomicU8::new(CoreState::Running as u8),
             failure: Mutex::new(None),
         })

@@ -24,6 +24,7 @@ use crate::exec::bell::Far;
 use crate::exec::home::Home;
 use crate::exec::task::message;
 use crate::op::{Inbox, Message};
+use crate::pace::{Window, WindowOptions};
 use crate::ring::LocalRing;
 use crate::sys::ladder::Refusal;
 use crate::sys::scheduling::{Scheduling, niceness, renice};
@@ -152,7 +153,13 @@ impl Worker {
             }
         };
         let messages = asked.cross_core == CrossCore::Auto && listen(&ring, &far);
-        let home = Home::new(Rc::clone(&ring), Arc::clone(&far));
+        let mut pacing = WindowOptions::new();
+        if let Some(target) = asked.p99_target {
+            pacing = pacing.target_p99(target);
+        }
+        let window = Window::new(Rc::clone(&ring), &pacing)?;
+        let handles = (ring.stats(), window.handle());
+        let home = Home::new(window, Arc::clone(&far));
         let (post, letters) = mailbox(asked.mailbox);
         let info = CoreInfo {
             index,
@@ -166,13 +173,7 @@ impl Worker {
             ring: ring.info(),
             refusals,
         };
-        let station = Station::new(
-            info,
-            Arc::clone(&far),
-            post,
-            Arc::clone(&home.counts),
-            ring.stats(),
-        );
+        let station = Station::new(info, Arc::clone(&far), post, Arc::clone(&home.counts), handles);
         let worker = Self {
             station,
             home,

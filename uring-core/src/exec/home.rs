@@ -15,6 +15,7 @@ use super::event::EventFd;
 use super::task::{JoinError, JoinHandle, Node, Promise, promise};
 use super::timers::Timers;
 use crate::op::Read;
+use crate::pace::Window;
 use crate::ring::LocalRing;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -71,6 +72,7 @@ pub(crate) struct HomeCounts {
 
 pub(crate) struct Home {
     pub(crate) ring: Rc<LocalRing>,
+    pub(crate) window: Rc<Window<Rc<LocalRing>>>,
     pub(crate) far: Arc<Far>,
     pub(crate) timers: Rc<Timers>,
     pub(crate) counts: Arc<HomeCounts>,
@@ -94,9 +96,10 @@ impl Drop for Entered {
 }
 
 impl Home {
-    pub(crate) fn new(ring: Rc<LocalRing>, far: Arc<Far>) -> Rc<Self> {
+    pub(crate) fn new(window: Window<Rc<LocalRing>>, far: Arc<Far>) -> Rc<Self> {
         Rc::new(Self {
-            ring,
+            ring: Rc::clone(window.ring()),
+            window: Rc::new(window),
             far,
             timers: Rc::default(),
             counts: Arc::default(),
@@ -304,7 +307,8 @@ impl Home {
         self.counts.sleeps.add(1);
         // Woken also when a callback panics.
         let _awake = Dozing(&self.far);
-        self.ring.wait(1, limit).map(drop).or_else(later)
+        // For one completion, since it may be the one that rings the core.
+        self.window.wait_at_most(1, limit).map(drop).or_else(later)
     }
 
     /// Has the ring read the event counter; `false` where there is no room for it.

@@ -3,6 +3,7 @@
 use super::home::Home;
 use super::task::JoinHandle;
 use super::timers::{Key, Timers};
+use crate::pace::Window;
 use crate::ring::{Flight, LocalRing, Operation, Outcome};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -25,6 +26,26 @@ fn here(what: &str) -> Rc<Home> {
 /// Outside of a core.
 pub fn ring() -> Rc<LocalRing> {
     Rc::clone(&here("ring").ring)
+}
+
+/// The window of the core that calls: what limits the operations that go in through it to what their device can use. One for
+/// each core, made with the engine's [`p99_target`](crate::engine::Builder::p99_target).
+///
+/// ```
+/// use uring_core::{engine::{self, Engine}, op::Read};
+/// let engine = Engine::builder().core_count(1).build()?;
+/// let read = engine.spawn_on(0, || async {
+///     let file = std::fs::File::open("/proc/self/exe").unwrap();
+///     engine::window().run(Read::new(file, vec![0; 64]).at(0)).await.0
+/// })?;
+/// assert_eq!(read.wait()??, 64);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Panics
+/// Outside of a core.
+pub fn window() -> Rc<Window<Rc<LocalRing>>> {
+    Rc::clone(&here("window").window)
 }
 
 /// Makes a task of a future that stays on the core that calls. Allocates three times; runs when the caller waits.

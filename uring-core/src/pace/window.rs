@@ -239,11 +239,21 @@ impl<R: RingRef> Window<R> {
     /// # Errors
     /// As [`Core::wait`](crate::Core::wait).
     pub fn wait(&self, timeout: Duration) -> Result<usize, Error> {
+        self.wait_at_most(usize::MAX, timeout)
+    }
+
+    /// The same for at most `want` completions: for whoever waits for something else besides, which must not have to wait for
+    /// others to complete.
+    ///
+    /// # Errors
+    /// As [`Core::wait`](crate::Core::wait).
+    pub fn wait_at_most(&self, want: usize, timeout: Duration) -> Result<usize, Error> {
+        let most = u32::try_from(want).unwrap_or(u32::MAX);
         let core = self.ring.core();
         let (want, spin, look) = {
             let mut state = self.pacer().state.borrow_mut();
             let held = state.gate.held();
-            let want = state.governor.want(held, state.backlog());
+            let want = state.governor.want(held, state.backlog()).min(most);
             let busy = held > 0 && !timeout.is_zero();
             (
                 want,

@@ -7,3 +7,4 @@ mod setup;
 mod storm;
 mod submissions;
 mod tasks;
+mod windows;

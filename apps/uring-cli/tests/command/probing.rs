@@ -31,6 +31,36 @@ fn e14_probe_tells_every_flag_feature_and_operation() {
 }
 
 #[test]
+fn e14_what_the_probe_advises_stands_in_the_checklist() {
+    let checklist = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/DEPLOYMENT.md");
+    let Ok(checklist) = fs::read_to_string(checklist) else {
+        eprintln!("skipped: the package stands alone, without the workspace's documents");
+        return;
+    };
+    // What the probe can tell a machine to change, each by the words that both use.
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 64; ulimit -l 64; exec \"$0\" probe",
+            env!("CARGO_BIN_EXE_uring"),
+        ])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    for word in ["ulimit -n", "ulimit -l"] {
+        assert!(told.contains(word) && checklist.contains(word), "{word}");
+    }
+    for word in [
+        "kernel.io_uring_disabled",
+        "seccomp",
+        "cpupower frequency-set -g performance",
+        "poll_queues",
+    ] {
+        assert!(checklist.contains(word), "{word}");
+    }
+}
+
+#[test]
 fn e14_probe_tells_how_to_raise_a_limit() {
     let output = Command::new("sh")
         .args([
