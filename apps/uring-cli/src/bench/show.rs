@@ -384,6 +384,7 @@ fn machine(results: &Results) -> String {
     let ring = results
         .rows
         .iter()
+        .rev()
         .find_map(|row| row.ring.as_deref())
         .unwrap_or("no ring");
     let slot = results.rows.iter().find_map(|row| row.slot);
