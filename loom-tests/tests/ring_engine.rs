@@ -9,7 +9,7 @@ use sync_base::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use sync_base::cell::UnsafeCell;
 use sync_base::sync::{Arc, Condvar, Mutex};
 use sync_base::thread;
-use uring_core::{Alarm, Chime, Claim, Linked, Mailbox, Reply, Wakes, mailbox};
+use uring_core::{Alarm, Chime, Linked, Mailbox, QueueClaim, Reply, Wakes, mailbox};
 
 /// An event counter, and a sleep that ends when it is not zero: a completion in the core's ring.
 #[derive(Debug, Default)]
@@ -216,7 +216,7 @@ fn a_sender_that_waits_for_room_is_told() {
 
 /// A task that other threads wake.
 struct Task {
-    claim: Claim,
+    claim: QueueClaim,
     link: AtomicPtr<Task>,
     /// What the wakers did, published by the list alone.
     done: [UnsafeCell<u32>; 2],
@@ -237,7 +237,7 @@ impl Task {
             done
         });
         StdArc::new(Self {
-            claim: Claim::new(),
+            claim: QueueClaim::new(),
             link: AtomicPtr::new(std::ptr::null_mut()),
             done,
         })

@@ -49,7 +49,7 @@ pub use exec::alarm::{Alarm, Chime};
 #[cfg(loom)]
 #[doc(hidden)]
 pub use exec::{
-    claim::Claim,
+    claim::QueueClaim,
     reply::Reply,
     wakes::{Linked, Wakes},
 };

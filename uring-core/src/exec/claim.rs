@@ -22,11 +22,11 @@ const ABORTED: u32 = 2;
 
 /// Whether a task is queued, and whether it is to be dropped.
 #[derive(Debug)]
-pub struct Claim {
+pub struct QueueClaim {
     word: AtomicU32,
 }
 
-impl Claim {
+impl QueueClaim {
     /// In no queue.
     pub fn new() -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Claim {
     }
 }
 
-impl Default for Claim {
+impl Default for QueueClaim {
     fn default() -> Self {
         Self::new()
     }

@@ -1,7 +1,7 @@
 //! A task as other threads see it: who wakes it, who waits for its end, who ends it before.
 
 use super::bell::Far;
-use super::claim::Claim;
+use super::claim::QueueClaim;
 use super::home::Home;
 use super::park::park_on;
 use super::reply::Reply;
@@ -18,7 +18,7 @@ use sync_base::atomic::{AtomicPtr, AtomicU32, Ordering};
 #[derive(Debug)]
 pub(crate) struct Node {
     far: Arc<Far>,
-    pub(crate) claim: Claim,
+    pub(crate) claim: QueueClaim,
     /// Where the core keeps the future; written and read on the core's thread alone.
     slot: AtomicU32,
     link: AtomicPtr<Node>,
@@ -34,7 +34,7 @@ impl Node {
     pub(crate) fn new(far: Arc<Far>) -> Arc<Self> {
         Arc::new(Self {
             far,
-            claim: Claim::new(),
+            claim: QueueClaim::new(),
             slot: AtomicU32::new(u32::MAX),
             link: AtomicPtr::new(std::ptr::null_mut()),
         })
