@@ -14,6 +14,10 @@ const LOOK_FEWEST: u32 = 16;
 /// Operations of a hundred that complete in their own submission from which on the window is not applied.
 const CACHED: u32 = 90;
 
+/// Places while operations complete in their own submission: enough to share a system call among; more at a time only
+/// leave the processor's cache.
+const CACHED_PLACES: u32 = 64;
+
 /// The window's decisions.
 #[derive(Debug)]
 pub(super) struct Governor {
@@ -43,6 +47,15 @@ impl Governor {
 
     pub(super) fn brain(&self) -> &Brain {
         &self.brain
+    }
+
+    /// Operations that may be in flight.
+    pub(super) fn window(&self) -> u32 {
+        let window = self.brain.window();
+        match (&self.brain, self.cached) {
+            (Brain::Ladder(_), true) => window.min(CACHED_PLACES),
+            _ => window,
+        }
     }
 
     /// Whether operations complete in their own submission.
@@ -162,7 +175,7 @@ mod tests {
         governor.looked(10, 8);
         assert!(governor.is_cached());
         (0..64).for_each(|n| governor.reaped(&[seen(200_000 + n)], 4, true));
-        assert_eq!((governor.brain().window(), governor.want(64, true)), (128, 1));
+        assert_eq!((governor.window(), governor.want(64, true)), (64, 1));
         governor.looked(20, 17);
         (0..64).for_each(|n| governor.reaped(&[seen(300_000 + n)], 4, true));
         assert_eq!(governor.brain().window(), 4);

@@ -10,8 +10,8 @@
 //!   a reap. An idle window costs nothing.
 //! - Back-pressure is visible: [`Window::enter`] refuses where there is no place, [`Window::run`] waits, and
 //!   [`WindowHandle`] says how many wait and since when ([`WindowHandle::caller_ns`]).
-//! - Operations that complete in their own submission, as reads of the page cache do, are not held back: one submission in
-//!   64 is made apart from its wait to see whether nine in ten do.
+//! - Operations that complete in their own submission, as reads of the page cache do, are not held back beyond batches of 64:
+//!   one submission in 64 is made apart from its wait to see whether nine in ten do.
 //!
 //! What never waits for a device (a receive, a timer) needs no place: submit it to the ring itself.
 

@@ -28,7 +28,7 @@ seqstats::stats! {
         gauge target_unreachable,
         /// 1 once the window has settled.
         gauge settled,
-        /// 1 while operations complete in their own submission, as reads of the page cache do, so that no window is applied.
+        /// 1 while operations complete in their own submission, as reads of the page cache do, so that they are only batched.
         gauge cached,
         /// 1 while waits spin.
         gauge spinning,

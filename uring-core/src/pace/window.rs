@@ -46,7 +46,7 @@ impl State {
     fn publish(&mut self) {
         let brain = self.governor.brain();
         let now = &mut self.publisher.now;
-        let window = i64::from(brain.window());
+        let window = i64::from(self.governor.window());
         now.moves += u64::from(now.window != window);
         now.window = window;
         now.in_flight = i64::from(self.gate.held());
@@ -97,7 +97,7 @@ impl Observer for Pacer {
                 state.publisher.caller(seen.now_ns.saturating_sub(began));
             }
             state.gate.release(seen.len() as u32, woken);
-            state.gate.allow(state.governor.brain().window(), woken);
+            state.gate.allow(state.governor.window(), woken);
             state.publish();
         });
     }
@@ -152,13 +152,13 @@ impl<R: RingRef> Window<R> {
         let depth = ring.core().state.borrow().table.capacity();
         let governor = Governor::new(options, depth)?;
         let mut state = State {
-            gate: Gate::new(governor.brain().window()),
+            gate: Gate::new(governor.window()),
             governor,
             publisher: Publisher::new(),
             wanting: false,
             since_ns: vec![0; depth as usize].into(),
         };
-        state.publisher.now.window = i64::from(state.governor.brain().window());
+        state.publisher.now.window = i64::from(state.governor.window());
         state.publish();
         let pacer = Pacer {
             state: RefCell::new(state),

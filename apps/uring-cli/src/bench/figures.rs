@@ -211,6 +211,8 @@ impl Figures {
     /// The same with what bounds it, to tell the lanes of a sweep apart.
     pub fn full_name(&self) -> String {
         match self.depth {
+            // Threads are as many as their name says.
+            _ if self.lane == Lane::Pread => self.name(),
             Depth::Static(depth) => format!("{} @{depth}", self.name()),
             Depth::Auto => format!("{} auto", self.name()),
         }

@@ -51,7 +51,7 @@ const TURNS: u32 = 3;
 /// The static depths of a sweep.
 pub const SWEEP: [u32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// The most that a window may find on a core, and the bytes of buffers that it may take.
-const AUTO_MAX: u32 = 256;
+const AUTO_MAX: u32 = 128;
 const AUTO_BYTES: u64 = 64 << 20;
 /// Threads a core of plain calls where no depth is given.
 const PREADS: u32 = 64;

@@ -260,18 +260,10 @@ fn found(results: &Results) -> Vec<String> {
             Some(ms) => format!(" under a p99 of {ms} ms"),
             None => String::new(),
         };
-        match row.phase {
-            Phase::Cached if settled >= row.allowed as u64 => {
-                format!(
-                    "{}: reads complete in their own submission, so the depth is not limited",
-                    row.phase
-                )
-            }
-            _ => format!(
-                "{}: the depth found its place{target} at {settled}, on {rings} rings",
-                row.phase
-            ),
-        }
+        format!(
+            "{}: the depth found its place{target} at {settled}, on {rings} rings",
+            row.phase
+        )
     };
     autos.map(tell).collect()
 }
@@ -448,6 +440,13 @@ fn verdicts(results: &Results) -> Vec<String> {
 fn unequal(ring: &Figures, pread: &Figures) -> String {
     if ring.phase == Phase::Cached || ring.allowed == pread.allowed {
         return String::new();
+    }
+    if ring.depth == Depth::Auto {
+        return format!(
+            " (not at equal reads in flight: {:.0} against {:.0}, since the ring found its own)",
+            ring.in_flight(),
+            pread.in_flight()
+        );
     }
     format!(
         " (not at equal reads in flight: {} against {}, for pread is capped at {PREADS_MAX} threads)",
