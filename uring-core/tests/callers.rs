@@ -211,11 +211,11 @@ fn e13_waiting_in_a_callback_panics_instead_of_hanging() {
 #[test]
 fn e14_what_the_simulation_lacks_is_unsupported_and_not_invalid() {
     let ring = LocalRing::with(&Options::new().depth(8).carrier(Carrier::Sim)).unwrap();
-    let path = std::path::Path::new("/nowhere");
-    let unlinked = ring
-        .block_on(ring.run(uring_core::op::Unlink::new(path).unwrap()))
+    let word = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let woken = ring
+        .block_on(ring.run(uring_core::op::FutexWake::new(word, 1)))
         .unwrap();
-    assert_eq!(unlinked.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(woken.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 /// A waker that panics once.

@@ -270,7 +270,12 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
     let refused = match options.carrier {
         Carrier::Sim => {
             let simulation = options.simulation.clone().unwrap_or_default();
-            return Ok(Box::new(Sim::new(&wish, options.registered_files, &simulation)));
+            return Ok(Box::new(Sim::new(
+                &wish,
+                options.registered_files,
+                options.direct_files,
+                &simulation,
+            )));
         }
         Carrier::Fallback => return fallback(&wish, options, Vec::new()),
         Carrier::Auto | Carrier::Uring => {

@@ -96,6 +96,11 @@ impl Kit {
         CountedRing::with(&self.options(depth))
     }
 
+    /// A ring that picks so many slots for files by itself too.
+    pub(crate) fn with_direct_files(&self, depth: u32, direct: u32) -> CountedRing {
+        CountedRing::with(&self.options(depth).direct_files(direct))
+    }
+
     /// A ring that the test drops with something on it: nothing is counted.
     pub(crate) fn uncounted(&self, depth: u32) -> LocalRing {
         LocalRing::with(&self.options(depth)).unwrap()

@@ -59,6 +59,7 @@ mod blocking;
 mod cancel;
 mod capacity;
 mod descriptors;
+mod files;
 mod ladder;
 mod overflow;
 mod ownership;

@@ -1,4 +1,5 @@
-//! The system call that an entry stands for, made where it may block.
+//! The system call that an entry stands for, made where it may block; the simulated kernel makes those that do not wait for
+//! anybody with it too.
 
 use crate::sys::abi::{self, Sqe, code};
 use io_uring::opcode;
@@ -15,7 +16,7 @@ pub(super) const CURRENT: u64 = u64::MAX;
 
 /// Where an operation is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::backend) enum Place {
     /// It cannot block, so at once.
     Here,
     /// On a thread of the pool.
@@ -23,7 +24,7 @@ pub(super) enum Place {
 }
 
 /// Where an operation is carried out that has no way to be tried without blocking; `None` for one that is unknown.
-pub(super) fn place(opcode: u8) -> Option<Place> {
+pub(in crate::backend) fn place(opcode: u8) -> Option<Place> {
     match opcode {
         code::SHUTDOWN | code::SOCKET | code::BIND | code::LISTEN | EPOLL_CTL | code::FIXED_FD_INSTALL => {
             Some(Place::Here)
@@ -45,7 +46,7 @@ pub(super) fn place(opcode: u8) -> Option<Place> {
 }
 
 /// Whether the result is a descriptor that somebody has to own.
-pub(super) fn brings_descriptor(sqe: &Sqe) -> bool {
+pub(in crate::backend) fn brings_descriptor(sqe: &Sqe) -> bool {
     matches!(
         sqe.opcode,
         code::OPENAT | code::OPENAT2 | code::ACCEPT | code::SOCKET | code::FIXED_FD_INSTALL
@@ -209,7 +210,7 @@ pub(super) unsafe fn accept_now(sqe: &Sqe) -> i32 {
 ///
 /// # Safety
 /// All memory that the entry names is valid for what the operation does with it.
-pub(super) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
+pub(in crate::backend) unsafe fn execute(sqe: &Sqe, moved: u32) -> i32 {
     let flags = sqe.op_flags as c_int;
     match sqe.opcode {
         code::READ | code::READ_FIXED | code::READV | code::WRITE | code::WRITE_FIXED | code::WRITEV => {

@@ -29,7 +29,7 @@
 //! readiness.
 
 mod attempt;
-mod blocking;
+pub(super) mod blocking;
 mod cancel;
 mod clock;
 mod drive;

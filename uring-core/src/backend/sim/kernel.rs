@@ -23,6 +23,7 @@ use super::perform::{self, Attempt};
 use super::queue::{Late, Queue};
 use super::request::{Phase, Request};
 use super::world::World;
+use crate::backend::fallback::blocking::brings_descriptor;
 use crate::sys::abi::{CQE_BUFFER, CQE_MORE, CQE_NOTIF, Cqe, SQE_FIXED_FILE, Sqe, code};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -41,9 +42,9 @@ pub(super) struct Ending {
 
 pub(super) struct Kernel {
     pub(super) requests: Vec<Option<Request>>,
-    vacant: Vec<u32>,
-    in_flight: usize,
-    next_order: u64,
+    pub(super) vacant: Vec<u32>,
+    pub(super) in_flight: usize,
+    pub(super) next_order: u64,
     /// The ring is gone: nothing starts any more.
     ending: bool,
     /// Time, age, index: attempts and the ends of bounds. Stale ones are passed over.
@@ -55,6 +56,8 @@ pub(super) struct Kernel {
     idle: Vec<(RawFd, bool)>,
     pub(super) queue: Queue,
     pub(super) files: Vec<Option<Arc<OwnedFd>>>,
+    /// Slots from here on are handed out to whoever asks for any.
+    pub(super) direct: u32,
     pub(super) buffers: Vec<(u64, u64)>,
     pub(super) groups: Vec<Group>,
     pub(super) tombstone: Option<OwnedFd>,
@@ -64,7 +67,7 @@ pub(super) struct Kernel {
 unsafe impl Send for Kernel {}
 
 impl Kernel {
-    pub(super) fn new(cq_entries: u32, files: u32) -> Self {
+    pub(super) fn new(cq_entries: u32, files: u32, direct: u32) -> Self {
         Self {
             requests: Vec::new(),
             vacant: Vec::new(),
@@ -76,7 +79,8 @@ impl Kernel {
             echoes: BinaryHeap::new(),
             idle: Vec::new(),
             queue: Queue::new(cq_entries),
-            files: vec![None; files as usize],
+            files: vec![None; files.saturating_add(direct) as usize],
+            direct: files,
             buffers: Vec::new(),
             groups: Vec::new(),
             tombstone: None,
@@ -124,129 +128,10 @@ impl Kernel {
             .collect()
     }
 
-    // --- taking entries -------------------------------------------------------------------------------------------
-
-    /// Takes a chain of entries, each with the timeout linked behind it if there is one. The first starts now; where one of
-    /// several is no operation at all, none starts.
-    pub(super) fn take(&mut self, chain: &[Sqe], world: &mut World) {
-        world.report.submitted += chain.len() as u64;
-        let refused = chain.len() > 1 && chain.iter().any(|sqe| sqe.opcode >= OPERATIONS);
-        let (mut head, mut last, mut at) = (None, None, 0);
-        while let Some(sqe) = chain.get(at) {
-            let bound = chain.get(at + 1).filter(|next| next.opcode == code::LINK_TIMEOUT);
-            at += 1 + usize::from(bound.is_some());
-            let index = self.enlist(sqe, bound);
-            match last.replace(index) {
-                None => head = Some(index),
-                Some(before) => self.request(before).next = Some(index),
-            }
-        }
-        let Some(head) = head else { return };
-        if refused {
-            self.refuse(head, world);
-        } else {
-            self.start(head, world);
-        }
-    }
-
-    fn request(&mut self, index: u32) -> &mut Request {
+    pub(super) fn request(&mut self, index: u32) -> &mut Request {
         self.requests[index as usize]
             .as_mut()
             .expect("found by the caller")
-    }
-
-    /// Writes a request down that has not started.
-    fn enlist(&mut self, sqe: &Sqe, bound: Option<&Sqe>) -> u32 {
-        let mut request = Request::new(*sqe, self.next_order);
-        self.next_order += 1;
-        request.bound = bound.map(|bound| (timespec_ns(bound), bound.user_data));
-        self.in_flight += 1;
-        match self.vacant.pop() {
-            Some(index) => {
-                self.requests[index as usize] = Some(request);
-                index
-            }
-            None => {
-                self.requests.push(Some(request));
-                (self.requests.len() - 1) as u32
-            }
-        }
-    }
-
-    /// Starts a request.
-    fn start(&mut self, index: u32, world: &mut World) {
-        let sqe = self.request(index).sqe;
-        let sqe = self.with_slot(&sqe);
-        let file = if sqe.flags & SQE_FIXED_FILE != 0 {
-            self.files.get(sqe.fd as usize).cloned().flatten()
-        } else {
-            None
-        };
-        let request = self.request(index);
-        request.sqe = sqe;
-        request.file = file;
-        if request.is_incoming() && world.deals(Fault::EarlyWrite) {
-            request.scribble(world.random.next() as u8);
-        }
-        let stuckable = request.is_transfer() || has_effect(&sqe);
-        let delay = if sqe.opcode == code::TIMEOUT {
-            timespec_ns(&sqe)
-        } else {
-            world.delay_ns()
-        };
-        request.due = world.now_ns.saturating_add(delay);
-        request.phase = if stuckable && world.deals(Fault::Stuck) {
-            Phase::Stuck
-        } else {
-            Phase::Scheduled
-        };
-        if let Some((end, _)) = &mut request.bound {
-            *end = world.now_ns.saturating_add(*end);
-        }
-        let (due, order, bound, phase) = (request.due, request.order, request.bound, request.phase);
-        if let Some((end, _)) = bound {
-            self.due.push(Reverse((end, order, index)));
-        }
-        if phase == Phase::Stuck {
-            return;
-        }
-        if delay == 0 {
-            self.attempt(index, world);
-        } else {
-            self.due.push(Reverse((due, order, index)));
-        }
-    }
-
-    /// Ends a chain that holds what is no operation: that for its own sake, the others for the sake of it.
-    fn refuse(&mut self, head: u32, world: &mut World) {
-        let mut next = Some(head);
-        while let Some(index) = next {
-            let errno = match self.request(index).sqe.opcode {
-                OPERATIONS.. => libc::EINVAL,
-                _ => libc::ECANCELED,
-            };
-            next = self.finish(index, failed(errno), world);
-        }
-    }
-
-    /// Empties the slot that an entry names, in the order of entries; what would open into one is not simulated.
-    fn with_slot(&mut self, sqe: &Sqe) -> Sqe {
-        match (sqe.opcode, sqe.file_index) {
-            (code::CLOSE, slot) if slot > 0 => {
-                if let Some(file) = self.files.get_mut(slot as usize - 1) {
-                    *file = None;
-                }
-                Sqe {
-                    opcode: code::NOP,
-                    ..*sqe
-                }
-            }
-            (code::OPENAT | code::ACCEPT, slot) if slot > 0 => Sqe {
-                opcode: u8::MAX,
-                ..*sqe
-            },
-            _ => *sqe,
-        }
     }
 
     // --- time -----------------------------------------------------------------------------------------------------
@@ -344,7 +229,7 @@ impl Kernel {
 
     // --- attempts -------------------------------------------------------------------------------------------------
 
-    fn attempt(&mut self, index: u32, world: &mut World) {
+    pub(super) fn attempt(&mut self, index: u32, world: &mut World) {
         let request = self.requests[index as usize]
             .as_mut()
             .expect("found by the caller");
@@ -431,10 +316,13 @@ impl Kernel {
         if let Some(fault) = short.filter(|_| result == len as i32) {
             world.count(fault);
         }
-        if result >= 0 && matches!(request.sqe.opcode, code::ACCEPT | code::OPENAT) {
-            world.descriptor_came(result);
-        }
         let mut result = result;
+        if result >= 0 && brings_descriptor(&request.sqe) {
+            world.descriptor_came(result);
+            let (opcode, slot) = (request.sqe.opcode, request.sqe.file_index);
+            result = self.placed(opcode, slot, result);
+        }
+        let request = self.request(index);
         if request.sqe.opcode == code::CLOSE && result == 0 && world.deals(Fault::Interrupted) {
             // The number is free again, whatever close says.
             result = -libc::EINTR;
@@ -530,7 +418,7 @@ impl Kernel {
     }
 
     /// Completes a request; gives what is linked behind it.
-    fn finish(&mut self, index: u32, ending: Ending, world: &mut World) -> Option<u32> {
+    pub(super) fn finish(&mut self, index: u32, ending: Ending, world: &mut World) -> Option<u32> {
         let mut request = self.requests[index as usize].take().expect("found by the caller");
         self.vacant.push(index);
         self.in_flight -= 1;
@@ -633,7 +521,7 @@ fn misfortune(request: &Request, world: &mut World) -> Option<i32> {
     if world.deals(Fault::NoMemory) {
         return Some(libc::ENOMEM);
     }
-    let waits = request.is_transfer() || matches!(request.sqe.opcode, code::ACCEPT | code::OPENAT);
+    let waits = request.is_transfer() || brings_descriptor(&request.sqe);
     if waits && world.deals(Fault::Interrupted) {
         return Some(libc::EINTR);
     }
@@ -644,15 +532,6 @@ fn misfortune(request: &Request, world: &mut World) -> Option<i32> {
 }
 
 /// Makes, brings or takes a descriptor.
-fn has_effect(sqe: &Sqe) -> bool {
-    matches!(sqe.opcode, code::ACCEPT | code::OPENAT | code::CLOSE)
-}
-
-/// The time that an entry names, read when the entry is taken.
-fn timespec_ns(sqe: &Sqe) -> u64 {
-    // SAFETY: the entry names a `struct __kernel_timespec` that its owner keeps until the last completion.
-    let [seconds, nanos] = unsafe { (sqe.addr as *const [i64; 2]).read() };
-    (seconds.max(0) as u64)
-        .saturating_mul(1_000_000_000)
-        .saturating_add(nanos.max(0) as u64)
+pub(super) fn has_effect(sqe: &Sqe) -> bool {
+    brings_descriptor(sqe) || sqe.opcode == code::CLOSE
 }

@@ -5,8 +5,9 @@
 //! much of it, and what goes wrong is drawn from the seed. Time is simulated: a wait costs none, and an hour passes as
 //! soon as nothing is due before.
 //!
-//! It carries what [`op`](crate::op) has for reading, writing, sockets, opening, closing, syncing, polling and time; the rest
-//! (direct descriptors, messages between rings, ...) fails as not supported. Chains of a [`batch`](crate::batch) run, break and
+//! It carries what [`op`](crate::op) has for reading and writing (vectored too, on files), sockets, paths, the shape of files,
+//! attributes, direct descriptors, polling and time; the rest (splices, messages and files from ring to ring, futexes,
+//! children) fails as not supported. Chains of a [`batch`](crate::batch) run, break and
 //! are cancelled as in a kernel.
 //!
 //! Used by one thread at a time, a simulation is repeatable: the same seed and the same calls give the same
@@ -20,6 +21,8 @@ mod kernel;
 mod perform;
 mod queue;
 mod request;
+mod slots;
+mod take;
 mod world;
 
 pub use fault::{Fault, Faults, Report};
@@ -157,7 +160,7 @@ struct Bell {
 
 impl Sim {
     /// Makes a ring of the simulation.
-    pub(crate) fn new(wish: &Wish, files: u32, simulation: &Simulation) -> Self {
+    pub(crate) fn new(wish: &Wish, files: u32, direct: u32, simulation: &Simulation) -> Self {
         let lossy = simulation.world().lossy;
         let info = RingInfo {
             backend: "sim",
@@ -172,7 +175,7 @@ impl Sim {
         };
         Self {
             world: Arc::clone(&simulation.world),
-            kernel: Kernel::new(wish.cq_entries, files),
+            kernel: Kernel::new(wish.cq_entries, files, direct),
             sq: VecDeque::with_capacity(wish.sq_entries as usize),
             chain: Vec::new(),
             info,
@@ -409,7 +412,7 @@ impl Backend for Sim {
     }
 
     fn direct_slots(&self) -> io::Result<Range<u32>> {
-        Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+        Ok(self.kernel.direct..self.kernel.files.len() as u32)
     }
 
     unsafe fn register_buf_ring(
@@ -455,7 +458,7 @@ impl Backend for Sim {
 
     fn disown(mut self: Box<Self>) {
         // The requests are the parent's: here they are copies that nobody will ever end.
-        self.kernel = Kernel::new(0, 0);
+        self.kernel = Kernel::new(0, 0, 0);
     }
 }
 
@@ -488,7 +491,7 @@ impl Drop for Sim {
         if alive == 0 {
             return;
         }
-        let kernel = std::mem::replace(&mut self.kernel, Kernel::new(0, 0));
+        let kernel = std::mem::replace(&mut self.kernel, Kernel::new(0, 0, 0));
         let mut world = self.world();
         for _ in 0..alive {
             world.count(Fault::Abandoned);

@@ -1,5 +1,6 @@
 //! What an entry asks for, done at once by plain system calls that never block.
 
+use crate::backend::fallback::blocking;
 use crate::sys::abi::{Sqe, code};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -125,10 +126,38 @@ pub(super) unsafe fn attempt(fd: RawFd, sqe: &Sqe, addr: u64, len: u32, begun: &
             events => Attempt::Done(i32::from(events)),
         },
         code::NOP => Attempt::Done(0),
+        // What waits for a disk at most.
+        opcode if is_prompt(opcode) || is_vectored(opcode) && is_file(fd) => {
+            // SAFETY: as above; a descriptor and no slot.
+            Attempt::Done(unsafe { blocking::execute(&Sqe { fd, ..*sqe }, 0) })
+        }
         // Operations that Linux has and the simulation has not; numbers that nobody has are invalid, as in the kernel.
         opcode if opcode < super::kernel::OPERATIONS => Attempt::Done(-libc::EOPNOTSUPP),
         _ => Attempt::Done(-libc::EINVAL),
     }
+}
+
+/// Whether an operation waits for nobody.
+fn is_prompt(opcode: u8) -> bool {
+    blocking::place(opcode).is_some() && !matches!(opcode, code::SPLICE | code::TEE)
+}
+
+fn is_vectored(opcode: u8) -> bool {
+    matches!(opcode, code::READV | code::WRITEV)
+}
+
+/// Whether it is a regular file, which is always ready.
+fn is_file(fd: RawFd) -> bool {
+    kind(fd) == Some(libc::S_IFREG)
+}
+
+/// What a descriptor leads to (`S_IF*`).
+fn kind(fd: RawFd) -> Option<libc::mode_t> {
+    // SAFETY: an all-zero record is a valid value of plain integers.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one record.
+    let known = unsafe { libc::fstat(fd, &mut status) } == 0;
+    known.then_some(status.st_mode & libc::S_IFMT)
 }
 
 /// # Safety
@@ -166,11 +195,7 @@ unsafe fn write(fd: RawFd, at: *mut libc::c_void, len: usize, offset: u64) -> At
     if ready(fd, libc::POLLOUT) == 0 {
         return Attempt::Blocked;
     }
-    // SAFETY: an all-zero record is a valid value of plain integers.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: writes one record.
-    let known = unsafe { libc::fstat(fd, &mut status) } == 0;
-    let bounded = known && status.st_mode & libc::S_IFMT == libc::S_IFIFO;
+    let bounded = kind(fd) == Some(libc::S_IFIFO);
     // SAFETY: the caller's promise; a pipe that is ready takes so much without blocking, a file anything.
     told(unsafe { libc::write(fd, at, if bounded { len.min(PIPE_BUF) } else { len }) })
 }

@@ -137,6 +137,12 @@ impl Request {
         let wanted = match self.sqe.opcode {
             code::READ | code::READ_FIXED | code::WRITE | code::WRITE_FIXED => self.sqe.len,
             code::SEND | code::RECV if self.sqe.op_flags & whole != 0 => self.sqe.len,
+            code::READV | code::WRITEV => {
+                let list = self.sqe.addr as *const libc::iovec;
+                // SAFETY: the list that the entry names, which its owner keeps until the last completion.
+                let bytes = (0..self.sqe.len as usize).map(|at| unsafe { (*list.add(at)).iov_len as u32 });
+                bytes.sum()
+            }
             _ => 0,
         };
         u32::try_from(result).map_or(true, |moved| moved < wanted)
