@@ -59,6 +59,14 @@ pub use exec::{
 #[doc(hidden)]
 pub use engine::mailbox::{Letters, Mailbox, mailbox};
 
+/// What a ring's numbers go through, and the words that slots are looked up in, for their models.
+#[cfg(loom)]
+#[doc(hidden)]
+pub use {
+    file::words::Words,
+    ring::registry::{Leaving, Registry},
+};
+
 /// The pool and the hand-over of the fallback, for their models.
 #[cfg(loom)]
 #[doc(hidden)]

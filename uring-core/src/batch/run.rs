@@ -33,6 +33,9 @@ pub struct Run<'r> {
     limit: Option<Duration>,
     deadline: Option<Op<'r, Timeout>>,
     batch: u64,
+    /// What is in flight was to be cancelled. Once is enough: nothing is submitted after a stop, and the ring asks again where it
+    /// was too early.
+    cancelled: bool,
     over: bool,
 }
 
@@ -116,6 +119,7 @@ impl<'r> Run<'r> {
             limit: batch.deadline,
             deadline: None,
             batch: batch.id,
+            cancelled: false,
             over: false,
         }
     }
@@ -135,7 +139,8 @@ impl<'r> Run<'r> {
     }
 
     /// Nothing is borrowed while a cancellation is asked for: that wakes whoever drives the ring, who may run callbacks.
-    fn cancel_in_flight(&self) {
+    fn cancel_in_flight(&mut self) {
+        self.cancelled = true;
         let operations = self.shared.borrow().ids.len();
         for at in 0..operations {
             let id = self.shared.borrow().ids[at];
@@ -245,7 +250,7 @@ impl Future for Run<'_> {
         drop(old);
         this.keep_time(cx);
         this.launch(cx);
-        if this.shared.borrow().progress.is_stopping() {
+        if !this.cancelled && this.shared.borrow().progress.is_stopping() {
             this.cancel_in_flight();
         }
         let mut shared = this.shared.borrow_mut();

@@ -4,62 +4,21 @@
 //! cannot fool. A ring that registers a file finds it there; the first binds the slot, every other must arrive at the
 //! same one, so that a slot means the same file whichever ring an operation is submitted to.
 //!
-//! # The word of a number
-//! Beside the table lies one word for each number of a handle: the generation that is bound to a slot, and the slot. To look
-//! a slot up is one load and one compare; the table itself would cost a section and two dependent loads.
-//!
-//! - **F1** a word is written under the lock of `homes` alone, together with what it says of the table: so a file that is
-//!   closed has none, whoever was binding it at the time.
-//! - **F2** a word names the generation that it was written for: a handle of another file under the same number reads none.
-//!
-//! | access | order | pairs with |
-//! |---|---|---|
-//! | `Words::set` store | Release | the Acquire in `Words::get`: every ring was told before the slot is used |
+//! Beside the table lies one word for each number of a handle (`words`): to look a slot up is one load and one compare; the
+//! table itself would cost a section and two dependent loads. A word is written under the lock of `homes` alone, together
+//! with what it says of the table, so a file that is closed has none, whoever was binding it at the time (W1).
 //!
 //! What concerns several rings is done on all or on none: each step that a ring took is undone when a later ring refuses.
 
 use super::fixed::FixedFd;
+use super::words::{SLOT_BITS, Words};
 use crate::error::{Error, ErrorKind, RefusedBy};
 use crate::ring::Core;
 use crate::ring::registry::Registry;
 use epoch_fdtable::{Asymmetric, Closed, FdError, Handle, RegisteredFile, RegisteredFiles, Shared};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use sync_base::atomic::{AtomicU64, Ordering};
 use sync_base::sync::Mutex;
-
-/// Bits of a word that hold the slot: the kernel's tables have at most 2^20 of them.
-const SLOT_BITS: u32 = 20;
-
-/// Generation and slot of each number, 0 for none: generations begin at 1.
-#[derive(Debug)]
-struct Words(Box<[AtomicU64]>);
-
-impl Words {
-    fn new(limit: u32) -> Self {
-        Self((0..limit).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    #[inline]
-    fn get(&self, file: Handle) -> Option<u32> {
-        // Acquire: pairs with the Release in `set`; every ring was told before.
-        // weaken-ok(Acquire->Relaxed): what it publishes is what rings told the kernel, which no model has.
-        let word = self.0.get(file.number() as usize)?.load(Ordering::Acquire);
-        // F2; the generation's uppermost bits are lost, after 2^44 files under one number.
-        let bound = word >> SLOT_BITS == file.generation() & (u64::MAX >> SLOT_BITS);
-        bound.then_some(word as u32 & ((1 << SLOT_BITS) - 1))
-    }
-
-    /// Notes the slot of a file, or that it has none. F1: under the lock.
-    fn set(&self, file: Handle, slot: Option<u32>) {
-        let word = slot.map_or(0, |slot| file.generation() << SLOT_BITS | u64::from(slot));
-        if slot.is_some() || self.get(file).is_some() {
-            // Release: pairs with the Acquire in `get`; publishes what rings were told.
-            // weaken-ok(Release->Relaxed): as in `get`: it lies in the kernel.
-            self.0[file.number() as usize].store(word, Ordering::Release);
-        }
-    }
-}
 
 /// Owns files and knows under which slot rings have registered each.
 ///
@@ -112,7 +71,7 @@ impl Files {
     /// The slot under which rings know the file. Wait-free, one load; claim `file.lookup`.
     #[inline]
     pub fn slot(&self, file: Handle) -> Option<u32> {
-        self.words.get(file)
+        self.words.get(file.number(), file.generation())
     }
 
     /// The file as a ring that has it registered knows it. Wait-free but for the check that the ring does, which takes a
@@ -245,7 +204,7 @@ impl Files {
         }
         let mut homes = self.homes();
         self.table.unbind(old);
-        self.words.set(old, None);
+        self.words.set(old.number(), old.generation(), None);
         let moved = homes.remove(&old).unwrap_or_default();
         homes.insert(new, moved);
         let fixed = rings.iter().map(|ring| FixedFd { ring: ring.id, slot });
@@ -292,7 +251,7 @@ impl Files {
         let _locked = self.homes();
         match self.table.bind(file, slot) {
             Ok(()) => {
-                self.words.set(file, Some(slot));
+                self.words.set(file.number(), file.generation(), Some(slot));
                 Ok(())
             }
             Err(FdError::Taken { .. }) if self.slot(file) == Some(slot) => Ok(()),
@@ -308,7 +267,7 @@ impl Files {
     pub fn close(&self, file: Handle) -> Result<(Option<u32>, Closed), Error> {
         let _locked = self.homes();
         let closed = self.table.close(file);
-        self.words.set(file, None);
+        self.words.set(file.number(), file.generation(), None);
         closed.map_err(|_| Error::of(ErrorKind::Closed))
     }
 

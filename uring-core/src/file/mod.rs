@@ -11,6 +11,8 @@
 mod direct;
 mod files;
 mod fixed;
+#[allow(unreachable_pub)] // public for its model alone
+pub(crate) mod words;
 
 pub use direct::{DirectFd, DirectSlots, EmptySlot};
 pub use files::Files;

@@ -18,6 +18,7 @@ mod options;
 #[allow(unreachable_pub)] // public for its model alone
 pub(crate) mod reaper;
 mod reference;
+#[allow(unreachable_pub)] // public for its model alone
 pub(crate) mod registry;
 mod shut;
 mod stats;

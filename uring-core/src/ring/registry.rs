@@ -13,17 +13,23 @@
 //!   queued or in flight names a number that was given to another since.
 //! - **N3** memory that the kernel knows of lives in its slot here until the kernel was told.
 //!
-//! All under one lock. `waiting` beside it only spares the ring the lock when there is nothing to do.
+//! All under one lock, at the release of which each move takes place. `waiting` beside it only spares the ring the lock when
+//! there is nothing to do:
+//!
+//! - **N4** `waiting` is written under the lock, as long as the lists are then; so once whoever left something is known to be
+//!   past it, the ring reads that something waits, until it has taken the last.
+//!
+//! Models: `ring_registered.rs` of loom-tests.
 
 use std::any::Any;
 use sync_base::atomic::{AtomicU32, Ordering};
 use sync_base::sync::Mutex;
 
 /// Memory that the kernel knows of, whatever it is.
-pub(crate) type Kept = Box<dyn Any + Send>;
+pub type Kept = Box<dyn Any + Send>;
 
 /// The numbers of one ring; shared with the handles that name one.
-pub(crate) struct Registry {
+pub struct Registry {
     state: Mutex<State>,
     /// How many numbers are leaving.
     waiting: AtomicU32,
@@ -43,7 +49,7 @@ struct State {
 }
 
 /// Something that the ring has to take back from the kernel by a system call.
-pub(crate) enum Leaving {
+pub enum Leaving {
     /// A slot of the registered buffers.
     Buffer(u16),
     /// A group of provided buffers, with the memory that the kernel picks from.
@@ -102,7 +108,7 @@ impl std::fmt::Debug for Registry {
 
 impl Registry {
     /// Starts with everything free: `files` slots of our own, `direct` more that the kernel hands out.
-    pub(crate) fn new(files: u32, direct: u32) -> Self {
+    pub fn new(files: u32, direct: u32) -> Self {
         Self {
             state: Mutex::new(State {
                 files: Numbers::new(files),
@@ -130,18 +136,18 @@ impl Registry {
 
     /// Whether something is leaving. One load.
     #[inline]
-    pub(crate) fn is_waiting(&self) -> bool {
+    pub fn is_waiting(&self) -> bool {
         // Relaxed: as in `changed`.
         self.waiting.load(Ordering::Relaxed) != 0
     }
 
     /// Takes a free slot for a file.
-    pub(crate) fn take_file(&self) -> Option<u32> {
+    pub fn take_file(&self) -> Option<u32> {
         self.lock().files.take()
     }
 
     /// Takes the lowest slot for a file that is free on each of several rings; the rings are this thread's.
-    pub(crate) fn take_common_file(registries: &[&Registry]) -> Option<u32> {
+    pub fn take_common_file(registries: &[&Registry]) -> Option<u32> {
         let limit = registries.iter().map(|r| r.lock().files.limit).min()?;
         let mut candidates = 0..limit;
         candidates.find(|&slot| {
@@ -159,12 +165,12 @@ impl Registry {
     }
 
     /// Takes this very slot for a file; `false` when it is not free.
-    pub(crate) fn take_this_file(&self, slot: u32) -> bool {
+    pub fn take_this_file(&self, slot: u32) -> bool {
         self.lock().files.take_this(slot)
     }
 
     /// Gives a slot back in which there is nothing; the kernel keeps the account of its own.
-    pub(crate) fn give_file_back(&self, slot: u32) {
+    pub fn give_file_back(&self, slot: u32) {
         let mut state = self.lock();
         if slot < state.files.limit {
             state.files.free.push(slot);
@@ -172,23 +178,23 @@ impl Registry {
     }
 
     /// Notes that a slot was emptied whose handles are copies.
-    pub(crate) fn retire_file(&self, slot: u32) {
+    pub fn retire_file(&self, slot: u32) {
         self.lock().retired.push(slot);
     }
 
     /// Whether it was.
-    pub(crate) fn is_retired(&self, slot: u32) -> bool {
+    pub fn is_retired(&self, slot: u32) -> bool {
         self.lock().retired.contains(&slot)
     }
 
     /// Counts the slots for files that are held by somebody, or leaving.
-    pub(crate) fn files_held(&self) -> u32 {
+    pub fn files_held(&self) -> u32 {
         let state = self.lock();
         state.files.fresh - state.files.free.len() as u32
     }
 
     /// Leaves a slot whose file is to be closed.
-    pub(crate) fn leave_file(&self, slot: u32) {
+    pub fn leave_file(&self, slot: u32) {
         let mut state = self.lock();
         debug_assert!(slot < state.file_slots && !state.closing.contains(&slot));
         state.closing.push(slot);
@@ -196,7 +202,7 @@ impl Registry {
     }
 
     /// Takes the next slot to be closed: the caller queues that at once, and from there on the slot is free (N1).
-    pub(crate) fn next_closing(&self) -> Option<u32> {
+    pub fn next_closing(&self) -> Option<u32> {
         let mut state = self.lock();
         let slot = state.closing.pop()?;
         if slot < state.files.limit {
@@ -207,7 +213,7 @@ impl Registry {
     }
 
     /// Takes a free slot for a buffer of a table of so many, and keeps the memory there.
-    pub(crate) fn take_buffer(&self, slots: u16, memory: Kept) -> Option<u16> {
+    pub fn take_buffer(&self, slots: u16, memory: Kept) -> Option<u16> {
         let mut state = self.lock();
         state.buffers.limit = u32::from(slots);
         let number = state.buffers.take()?;
@@ -220,47 +226,47 @@ impl Registry {
     }
 
     /// Gives a slot back of which the kernel knows nothing (any more), with what was kept there.
-    pub(crate) fn give_buffer_back(&self, slot: u16) -> Option<Kept> {
+    pub fn give_buffer_back(&self, slot: u16) -> Option<Kept> {
         let mut state = self.lock();
         state.buffers.free.push(u32::from(slot));
         state.kept[usize::from(slot)].take()
     }
 
     /// Whether memory is kept in a slot for buffers.
-    pub(crate) fn keeps_buffer(&self, slot: u16) -> bool {
+    pub fn keeps_buffer(&self, slot: u16) -> bool {
         self.lock().kept[usize::from(slot)].is_some()
     }
 
     /// Counts the slots for buffers that are held by somebody, or leaving.
-    pub(crate) fn buffers_held(&self) -> usize {
+    pub fn buffers_held(&self) -> usize {
         self.lock().kept.iter().flatten().count()
     }
 
     /// Takes a free number for a group of provided buffers.
-    pub(crate) fn take_group(&self) -> Option<u16> {
+    pub fn take_group(&self) -> Option<u16> {
         self.lock().groups.take().map(|number| number as u16)
     }
 
     /// Gives a group's number back of which the kernel knows nothing (any more).
-    pub(crate) fn give_group_back(&self, group: u16) {
+    pub fn give_group_back(&self, group: u16) {
         self.lock().groups.free.push(u32::from(group));
     }
 
     /// Counts the groups of provided buffers that are held by somebody, or leaving.
-    pub(crate) fn groups_held(&self) -> u32 {
+    pub fn groups_held(&self) -> u32 {
         let state = self.lock();
         state.groups.fresh - state.groups.free.len() as u32
     }
 
     /// Leaves something that the ring has to take back from the kernel.
-    pub(crate) fn leave(&self, what: Leaving) {
+    pub fn leave(&self, what: Leaving) {
         let mut state = self.lock();
         state.leaving.push(what);
         self.changed(&state);
     }
 
     /// Takes the next such thing.
-    pub(crate) fn next_leaving(&self) -> Option<Leaving> {
+    pub fn next_leaving(&self) -> Option<Leaving> {
         let mut state = self.lock();
         let next = state.leaving.pop();
         self.changed(&state);
