@@ -1,7 +1,8 @@
 //! Claims about what a ring knows beforehand: files by slot, memory by slab, and sends from the memory itself.
 
 use super::ring::{
-    BATCH, BLOCK, DEPTH, LONG, block_of, drive_raw, invalid, is_block, numbered_file, ours, raw, verdict,
+    BATCH, BLOCK, DEPTH, LONG, block_of, drive_raw, futures_of, invalid, is_block, numbered_file, ours, raw,
+    verdict,
 };
 use crate::{Claim, Contest, Invalid, Row, Task, Worker};
 use io_uring::{opcode, types};
@@ -45,6 +46,14 @@ pub(super) const CLAIMS: &[Claim] = &[
         run: |task| fixed(task, 1.10, by_callback),
     },
     Claim {
+        id: "ring.read.fixed.future",
+        krate: "uring-core",
+        what: "cached 4 KiB random read by future into registered buffers, QD128, stats on",
+        unit: "ns",
+        cores: 1,
+        run: |task| fixed(task, 1.20, |ring, file, bufs, n| futures_of(ring, &file, bufs, n)),
+    },
+    Claim {
         id: "send.zc.4k",
         krate: "uring-core",
         what: "send 4 KiB over loopback until the buffer is back, zero-copy by size, sender's CPU",
@@ -59,6 +68,30 @@ pub(super) const CLAIMS: &[Claim] = &[
         unit: "ns",
         cores: 1,
         run: |task| zero_copy(task, 16 << 10),
+    },
+    Claim {
+        id: "send.zc.24k",
+        krate: "uring-core",
+        what: "send 24 KiB over loopback until the buffer is back, zero-copy by size, sender's CPU",
+        unit: "ns",
+        cores: 1,
+        run: |task| zero_copy(task, 24 << 10),
+    },
+    Claim {
+        id: "send.zc.32k",
+        krate: "uring-core",
+        what: "send 32 KiB over loopback until the buffer is back, zero-copy by size, sender's CPU",
+        unit: "ns",
+        cores: 1,
+        run: |task| zero_copy(task, 32 << 10),
+    },
+    Claim {
+        id: "send.zc.48k",
+        krate: "uring-core",
+        what: "send 48 KiB over loopback until the buffer is back, zero-copy by size, sender's CPU",
+        unit: "ns",
+        cores: 1,
+        run: |task| zero_copy(task, 48 << 10),
     },
     Claim {
         id: "send.zc.64k",

@@ -11,7 +11,7 @@ mod shared;
 mod threads;
 mod wrap;
 
-pub(super) use read::{BLOCK, block_of, is_block, numbered_file};
+pub(super) use read::{BLOCK, block_of, futures_of, is_block, numbered_file};
 
 use crate::{Claim, Invalid};
 use io_uring::{IoUring, squeue};

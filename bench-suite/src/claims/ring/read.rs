@@ -7,12 +7,14 @@ use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
 use std::io::Write;
+use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use uring_core::buffer::IoBufMut;
 use uring_core::op::{FixedFd, IoFd, Read};
 use uring_core::{LocalRing, Op};
 
@@ -127,7 +129,10 @@ pub(super) fn callback(task: &Task<'_>) -> Result<Row, Invalid> {
     reads(task, 1.10, by_callback)
 }
 
-fn read_of<D: IoFd>(file: D, buf: Buf, number: u64) -> Read<Buf, D> {
+fn read_of<B, D: IoFd>(file: D, buf: B, number: u64) -> Read<B, D>
+where
+    B: IoBufMut,
+{
     Read::new(file, buf).at(number * BLOCK as u64)
 }
 
@@ -214,10 +219,10 @@ impl Wake for Bell {
 }
 
 /// One of as many futures in flight as the ring is deep.
-struct Flight<'r, D: IoFd> {
+struct Flight<'r, B: IoBufMut, D: IoFd> {
     bell: Arc<Bell>,
     waker: Waker,
-    read: Option<(Op<'r, Read<Buf, D>>, u64)>,
+    read: Option<(Op<'r, Read<B, D>>, u64)>,
 }
 
 pub(super) fn by_future(
@@ -229,12 +234,17 @@ pub(super) fn by_future(
     futures_of(ring, &file, spare, n)
 }
 
-fn futures_of<D: IoFd + Clone>(
+/// Reads `n` blocks, with whatever buffers are given, all of which are back at the end; returns how many came back wrong.
+pub(in crate::claims) fn futures_of<B, D>(
     ring: &LocalRing,
     file: &D,
-    spare: &mut Vec<Buf>,
+    spare: &mut Vec<B>,
     n: u64,
-) -> Result<u64, Invalid> {
+) -> Result<u64, Invalid>
+where
+    B: IoBufMut + Deref<Target = [u8]>,
+    D: IoFd + Clone,
+{
     let flight = |_| {
         let bell = Arc::new(Bell(AtomicBool::new(true)));
         Flight {
@@ -243,7 +253,7 @@ fn futures_of<D: IoFd + Clone>(
             read: None,
         }
     };
-    let mut flights: Vec<Flight<'_, D>> = (0..DEPTH).map(flight).collect();
+    let mut flights: Vec<Flight<'_, B, D>> = (0..DEPTH).map(flight).collect();
     let (mut sent, mut done, mut bad) = (0, 0, 0);
     while done < n {
         for flight in &mut flights {
