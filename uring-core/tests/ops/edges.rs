@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 use uring_core::op::{
     Accept, Children, Connect, Fadvise, Fsync, Ftruncate, FutexWake, Madvise, MemoryUse, Mkdir, Open, Read,
-    ReadV, Recv, Send, SendMsg, Splice, Statx, Symlink, SyncFileRange, Tee, Timeout, Unlink, WaitId, Write,
-    WriteV,
+    ReadV, Recv, Rename, Send, SendMsg, Splice, Statx, Symlink, SyncFileRange, Tee, Timeout, Unlink, WaitId,
+    Write, WriteV,
 };
 use uring_core::{Error, Options};
 
@@ -33,11 +33,11 @@ fn position(file: &impl AsRawFd) -> i64 {
 fn b9_vectored_transfers_at_minus_one_use_the_files_own_position() {
     let (ring, file) = (clean(&Options::new()), scratch());
     assert_eq!(
-        done(&ring, WriteV::new(Arc::clone(&file), vec![b"ab", b"cd"])).0,
+        done(&ring, WriteV::new(Arc::clone(&file), vec![&b"ab"[..], b"cd"])).0,
         Ok(4)
     );
     assert_eq!(position(&*file), 4);
-    let more = WriteV::new(Arc::clone(&file), vec![b"e"]).at(u64::MAX);
+    let more = WriteV::new(Arc::clone(&file), vec![&b"e"[..]]).at(u64::MAX);
     assert_eq!((done(&ring, more).0, position(&*file)), (Ok(1), 5));
     let (read, got) = done(
         &ring,
