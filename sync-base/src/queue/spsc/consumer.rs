@@ -1,5 +1,6 @@
 //! The end that claims what is queued, reads it, and gives the slots back.
 
+use super::pace::Pace;
 use super::{Batch, Shared};
 use crate::atomic::Ordering;
 use crate::queue::observed::observed;
@@ -11,17 +12,22 @@ use std::mem::needs_drop;
 
 /// The end that pops. Dropping it closes the queue: pushes hand their value back, and what is queued is dropped. (A push
 /// that runs beside the drop may still put its value in; that one goes with the producer.)
+///
+/// It takes two cache lines of its own, so that the ends may lie side by side.
+#[repr(align(128))]
 pub struct Consumer<T> {
     shared: Arc<Shared<T>>,
     /// I2: `next .. claimed` is claimed and unread.
     next: usize,
     claimed: usize,
     tail_seen: usize,
+    pace: Pace,
 }
 
 impl<T> Consumer<T> {
     pub(super) fn new(shared: Arc<Shared<T>>, position: usize) -> Self {
         Self {
+            pace: Pace::new(shared.capacity),
             shared,
             next: position,
             claimed: position,
@@ -39,9 +45,12 @@ impl<T> Consumer<T> {
         if self.shared.overrun == Overrun::DropOldest {
             return self.claim_one_by_one(want);
         }
+        self.pace.before();
         // Acquire: pairs with the Release in `Producer::publish`; the values below are seen.
         self.claimed = self.shared.tail.load(Ordering::Acquire);
-        self.claimed.wrapping_sub(self.next)
+        let now = self.claimed.wrapping_sub(self.next);
+        self.pace.after(now - have);
+        now
     }
 
     /// The same where the producer may vacate the oldest slot at any time.
@@ -55,8 +64,11 @@ impl<T> Consumer<T> {
                 (self.next, self.claimed) = (head, head);
             }
             if (self.tail_seen.wrapping_sub(head) as isize) < (want - have) as isize {
+                self.pace.before();
+                let before = self.tail_seen;
                 // Acquire: pairs with the Release in `Producer::publish`; the values below are seen.
                 self.tail_seen = self.shared.tail.load(Ordering::Acquire);
+                self.pace.after(self.tail_seen.wrapping_sub(before));
             }
             let queued = self.tail_seen.wrapping_sub(head);
             let more = queued.min(want - have);

@@ -1,6 +1,7 @@
 //! The end that writes slots and publishes them.
 
 use super::Shared;
+use super::pace::Pace;
 use crate::atomic::{AtomicU64, Ordering};
 use crate::queue::observed::observed;
 use crate::queue::{Closed, Drops, Overrun, PushError, Pushed};
@@ -10,16 +11,21 @@ use std::collections::VecDeque;
 use std::fmt;
 
 /// The end that pushes. Dropping it closes the queue: the consumer pops what is left and then learns of it.
+///
+/// It takes two cache lines of its own, so that the ends may lie side by side.
+#[repr(align(128))]
 pub struct Producer<T> {
     shared: Arc<Shared<T>>,
     tail: usize,
     /// I1: positions below are free; the last `released` seen, or beyond it what this end vacated.
     base: usize,
+    pace: Pace,
 }
 
 impl<T> Producer<T> {
     pub(super) fn new(shared: Arc<Shared<T>>, position: usize) -> Self {
         Self {
+            pace: Pace::new(shared.capacity),
             shared,
             tail: position,
             base: position,
@@ -33,12 +39,15 @@ impl<T> Producer<T> {
         if room >= want {
             return room;
         }
+        self.pace.before();
         // Acquire: pairs with the Release in `Consumer::release`; reads of those slots are over.
         let released = self.shared.released.load(Ordering::Acquire);
         if released.wrapping_sub(self.base) as isize > 0 {
             self.base = released;
         }
-        self.shared.capacity - self.tail.wrapping_sub(self.base)
+        let now = self.shared.capacity - self.tail.wrapping_sub(self.base);
+        self.pace.after(now - room);
+        now
     }
 
     /// Makes everything up to `tail` visible, without waking anybody.
