@@ -1,4 +1,4 @@
-//! Where io_uring is refused or short of something: a clear error with its remedy, and nothing left behind.
+//! Where io_uring, a disk or memory is refused, full or broken: a clear error with its remedy, and nothing left behind.
 //!
 //! Each case runs in a child process of its own, since a seccomp filter and a lowered limit cannot be taken back.
 #![cfg(not(any(loom, shuttle)))]
@@ -12,6 +12,7 @@ use uring_core::op::{Nop, Open, Read, Timeout, Write};
 use uring_core::{Carrier, ErrorKind, LocalRing, Options, Ring, probe};
 
 const CASE: &str = "URING_REFUSED_CASE";
+const LONG: Duration = Duration::from_secs(10);
 
 /// Runs this test again, alone, in a child that knows that it is one.
 fn in_child(test: &str, case: fn()) {
@@ -331,4 +332,152 @@ fn e16_what_a_ring_took_is_undone_when_the_kernel_refuses_the_next() {
             assert_eq!((refused.ring, one.slabs_held()), (1, 0));
         },
     );
+}
+
+/// Carriers that this machine has.
+fn carriers() -> Vec<Carrier> {
+    let refused = probe().refused.is_some();
+    let uring = (!refused).then_some(Carrier::Uring);
+    uring.into_iter().chain([Carrier::Fallback]).collect()
+}
+
+/// A filesystem of 64 KiB that this process alone sees; `None` where that is not permitted.
+fn tiny_disk() -> Option<tempfile::TempDir> {
+    let dir = tempfile::tempdir().unwrap();
+    let place = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
+    // SAFETY: changes this process's own view of mounts.
+    let alone = unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
+    let none = std::ptr::null();
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: strings that end with NUL; no data.
+    let mine = alone && unsafe { libc::mount(none, c"/".as_ptr(), none, private, none.cast()) } == 0;
+    let size = c"size=64k".as_ptr();
+    let kind = c"tmpfs".as_ptr();
+    // SAFETY: strings that end with NUL.
+    let mounted = mine && unsafe { libc::mount(kind, place.as_ptr(), kind, 0, size.cast()) } == 0;
+    mounted.then_some(dir)
+}
+
+#[test]
+fn d7_full_disk_is_an_error_with_the_buffer_and_room_ends_it() {
+    in_child(
+        "d7_full_disk_is_an_error_with_the_buffer_and_room_ends_it",
+        || {
+            let Some(dir) = tiny_disk() else {
+                eprintln!("skipped: no filesystem can be mounted here");
+                return;
+            };
+            for carrier in carriers() {
+                let ring = LocalRing::with(&Options::new().depth(8).carrier(carrier)).unwrap();
+                let (ballast, path) = (dir.path().join("ballast"), dir.path().join("file"));
+                std::fs::write(&ballast, vec![1; 48 << 10]).unwrap();
+                let file = Arc::new(std::fs::File::create(&path).unwrap());
+                let write = |at: u64| {
+                    let token = ring
+                        .submit(Write::new(Arc::clone(&file), vec![7u8; 4096]).at(at))
+                        .unwrap();
+                    let (written, buf) = ring.finish(token, LONG).unwrap();
+                    assert_eq!(buf, vec![7; 4096]);
+                    written
+                };
+                let ended = (0..32).map(|block| write(block * 4096)).find(Result::is_err);
+                assert_eq!(
+                    ended.expect("the disk is full").unwrap_err().errno(),
+                    libc::ENOSPC
+                );
+                std::fs::remove_file(&ballast).unwrap();
+                assert_eq!(write(0), Ok(4096), "{carrier:?}: the ring goes on");
+                std::fs::remove_file(&path).unwrap();
+            }
+        },
+    );
+}
+
+/// The memory of a process is a file that fails with EIO where nothing is mapped.
+#[test]
+fn d7_input_output_error_comes_back_with_the_buffer() {
+    for carrier in carriers() {
+        let ring = LocalRing::with(&Options::new().depth(8).carrier(carrier)).unwrap();
+        let memory = Arc::new(std::fs::File::open("/proc/self/mem").unwrap());
+        for _ in 0..8 {
+            let token = ring
+                .submit(Read::new(Arc::clone(&memory), vec![7u8; 64]).at(0))
+                .unwrap();
+            let (read, buf) = ring.finish(token, LONG).unwrap();
+            assert_eq!(
+                (read.unwrap_err().errno(), buf.len()),
+                (libc::EIO, 64),
+                "{carrier:?}"
+            );
+        }
+        let token = ring.submit(Nop::new()).unwrap();
+        assert_eq!(ring.finish(token, LONG).unwrap(), Ok(()));
+    }
+}
+
+/// The new program gets no ring and no operation of the old one; whatever waited for them hears of it.
+#[test]
+fn d7_exec_with_operations_in_flight_leaves_nothing_behind() {
+    let test = "d7_exec_with_operations_in_flight_leaves_nothing_behind";
+    in_child(test, || {
+        use std::os::unix::process::CommandExt as _;
+        let mut rings = Vec::new();
+        let (near, far) = UnixStream::pair().unwrap();
+        let near = Arc::new(near);
+        for carrier in carriers() {
+            let ring = LocalRing::with(&Options::new().depth(8).carrier(carrier)).unwrap();
+            for _ in 0..8 {
+                let read = Read::new(Arc::clone(&near), vec![0u8; 64]);
+                ring.submit_with(read, |_| panic!("nothing was sent")).unwrap();
+            }
+            ring.flush().unwrap();
+            rings.push(ring);
+        }
+        // The new program looks at what it was left; what it was given by others does not count.
+        let count = "test -z \"$(ls -l /proc/$$/fd | grep -e io_uring -e eventpoll -e eventfd)\"";
+        let failed = Command::new("/bin/sh").args(["-c", count]).exec();
+        drop((rings, far));
+        panic!("exec: {failed}");
+    });
+}
+
+/// Puts the setting back, even if the test panics.
+struct PutBack(&'static str, String);
+
+impl Drop for PutBack {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.0, &self.1);
+    }
+}
+
+/// `kernel.io_uring_disabled = 1` refuses io_uring to the unprivileged alone, so that nothing else here is touched.
+#[test]
+fn e5_sysctl_that_refuses_the_unprivileged_is_met_by_the_fallback() {
+    const SETTING: &str = "/proc/sys/kernel/io_uring_disabled";
+    let test = "e5_sysctl_that_refuses_the_unprivileged_is_met_by_the_fallback";
+    if std::env::var(CASE).is_ok_and(|name| name == test) {
+        // SAFETY: this process gives up its privileges.
+        assert_eq!(unsafe { libc::setgid(65534) } | unsafe { libc::setuid(65534) }, 0);
+        let error = LocalRing::with(&demanded()).unwrap_err();
+        assert!(error.to_string().contains("io_uring_disabled"), "{error}");
+        let ring = LocalRing::with(&Options::new().depth(8)).unwrap();
+        assert_eq!(ring.info().backend, "fallback");
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(b"ping").unwrap();
+        let token = ring.submit(Read::new(near, vec![0; 8])).unwrap();
+        assert_eq!(ring.finish(token, LONG).unwrap().0, Ok(4));
+        return;
+    }
+    let Ok(before) = std::fs::read_to_string(SETTING) else {
+        eprintln!("skipped: this kernel has no {SETTING}");
+        return;
+    };
+    // SAFETY: asks who this is.
+    let privileged = unsafe { libc::geteuid() } == 0;
+    if before.trim() != "0" || !privileged || std::fs::write(SETTING, "1").is_err() {
+        eprintln!("skipped: {SETTING} may not be changed here");
+        return;
+    }
+    let _back = PutBack(SETTING, before);
+    in_child(test, || ());
 }

@@ -54,17 +54,23 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     if crates.is_empty() {
         bail!("no such crate; those with models are {}", MODELLED.join(", "));
     }
+    let wanted = |m: &Mutant| {
+        options
+            .only
+            .as_ref()
+            .is_none_or(|part| m.path.contains(part.as_str()))
+    };
+    if options.list {
+        // From the sources as they are: the scratch tree may be another run's.
+        let mutants = scratch::mutants(root, &crates, |_, _| Ok(()))?;
+        mutants.iter().filter(|m| wanted(m)).for_each(|m| println!("{m}"));
+        return Ok(());
+    }
     let tree = scratch::Tree::copy(root)?;
     let mut mutants = tree.plant(&crates)?;
-    if let Some(part) = &options.only {
-        mutants.retain(|m| m.path.contains(part.as_str()));
-    }
+    mutants.retain(wanted);
     if mutants.is_empty() {
         bail!("no ordering to weaken there");
-    }
-    if options.list {
-        mutants.iter().for_each(|m| println!("{m}"));
-        return Ok(());
     }
     let models = tree.build(&crates)?;
     let models = verdict::Models::baseline(&tree, models)?;

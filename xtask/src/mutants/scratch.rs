@@ -6,13 +6,49 @@ use crate::models::loom_command;
 use crate::shell::command;
 use crate::source::Source;
 use anyhow::{Context, bail};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// A copy of the workspace under `target/mutants`.
+/// A copy of the workspace under `target/mutants`, which one run at a time may write.
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// The copy's root.
     pub(crate) root: PathBuf,
+    _held: File,
+}
+
+/// Waits until no other run has the scratch tree, and holds it until the file is dropped.
+fn hold(place: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(place)?;
+    let lock = File::create(place.join("lock")).context("cannot make the lock of the scratch tree")?;
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        eprintln!("another run has {}: waiting for its end", place.display());
+    }
+    lock.lock().context("cannot lock the scratch tree")?;
+    Ok(lock)
+}
+
+/// Finds the mutants of the crates' sources below `root`; `each` gets every source that has some, rewritten.
+pub(crate) fn mutants(
+    root: &Path,
+    crates: &[&str],
+    mut each: impl FnMut(&Source, &str) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Mutant>> {
+    let (mut mutants, mut next) = (Vec::new(), 0);
+    for krate in crates {
+        for source in Source::below(root, &format!("{krate}/src"))? {
+            // The facade is what the models stand on, and so it is trusted and not mutated.
+            if source.path.starts_with("sync-base/src/facade/") || source.path.ends_with("__mutant.rs") {
+                continue;
+            }
+            let (text, found) = rewrite::rewrite(&source, krate, &mut next)?;
+            if !found.is_empty() {
+                each(&source, &text)?;
+                mutants.extend(found);
+            }
+        }
+    }
+    Ok(mutants)
 }
 
 /// One test binary of loom-tests.
@@ -28,6 +64,7 @@ impl Tree {
     /// Copies every file that git tracks or would. Files that have not changed keep their time, so that little is
     /// built again.
     pub(crate) fn copy(from: &Path) -> anyhow::Result<Self> {
+        let held = hold(&from.join("target/mutants"))?;
         let root = from.join("target/mutants/tree");
         let listing = command(
             from,
@@ -52,25 +89,14 @@ impl Tree {
         for name in listing.lines().filter(|name| from.join(name).is_file()) {
             write_changed(&root.join(name), &std::fs::read(from.join(name))?)?;
         }
-        Ok(Self { root })
+        Ok(Self { root, _held: held })
     }
 
     /// Plants the sites of the crates' sources and gives their mutants.
     pub(crate) fn plant(&self, crates: &[&str]) -> anyhow::Result<Vec<Mutant>> {
-        let (mut mutants, mut next) = (Vec::new(), 0);
-        for krate in crates {
-            for source in Source::below(&self.root, &format!("{krate}/src"))? {
-                // The facade is what the models stand on, and so it is trusted and not mutated.
-                if source.path.starts_with("sync-base/src/facade/") || source.path.ends_with("__mutant.rs") {
-                    continue;
-                }
-                let (text, found) = rewrite::rewrite(&source, krate, &mut next)?;
-                if !found.is_empty() {
-                    write_changed(&self.root.join(&source.path), text.as_bytes())?;
-                    mutants.extend(found);
-                }
-            }
-        }
+        let mutants = mutants(&self.root, crates, |source, text| {
+            write_changed(&self.root.join(&source.path), text.as_bytes())
+        })?;
         let lib = self.root.join("sync-base/src/lib.rs");
         let text = std::fs::read_to_string(&lib)?;
         let added = "\n#[doc(hidden)]\n#[allow(missing_docs)]\npub mod __mutant;\n";
@@ -125,4 +151,37 @@ fn write_changed(path: &Path, content: &[u8]) -> anyhow::Result<()> {
         std::fs::create_dir_all(parent)?;
     }
     std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scratch_tree_has_one_holder_at_a_time() {
+        let place = std::env::temp_dir().join(format!("mutants-{}", std::process::id()));
+        let first = hold(&place).unwrap();
+        let second = File::create(place.join("lock")).unwrap();
+        assert!(matches!(second.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(first);
+        assert!(second.try_lock().is_ok());
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn finding_the_mutants_writes_nothing() {
+        let place = std::env::temp_dir().join(format!("mutants-list-{}", std::process::id()));
+        let source = place.join("rcu-map/src/a.rs");
+        let text = "fn f() {\n    a.store(1, Ordering::Release)\n}\n";
+        write_changed(&source, text.as_bytes()).unwrap();
+        let mut seen = 0;
+        let found = mutants(&place, &["rcu-map"], |_, _| {
+            seen += 1;
+            Ok(())
+        });
+        assert_eq!((found.unwrap().len(), seen), (1, 1));
+        assert_eq!(std::fs::read_to_string(&source).unwrap(), text);
+        assert!(!place.join("target").exists());
+        std::fs::remove_dir_all(&place).unwrap();
+    }
 }
