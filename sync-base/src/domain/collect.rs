@@ -229,6 +229,16 @@ impl Core {
         self.orphans.push(self.stamped(batch));
     }
 
+    /// Frees what the outermost guard of the calling thread has owed: some of what waits, and all that is scarce.
+    pub(super) fn collect_owed(record: &Record) {
+        Self::collect_own(record);
+        let core = record.core();
+        // Relaxed: a hint, as in `Domain::tend`; a thread sees what it has counted itself.
+        if core.scarce.load(Ordering::Relaxed) != 0 {
+            core.tend();
+        }
+    }
+
     /// Frees some of the owner's batches, and orphans, as far as readers allow.
     pub(super) fn collect_own(record: &Record) {
         let core = record.core();

@@ -167,6 +167,6 @@ unsafe fn leave_slow(record: &Record) {
         // SAFETY: the last guard of a record that no thread keeps.
         unsafe { local::give_back(record) };
     } else if word.has(NEED) {
-        Core::collect_own(record);
+        Core::collect_owed(record);
     }
 }

@@ -162,6 +162,18 @@ fn what_is_scarce_goes_with_the_guard_however_little_it_is() {
     assert_eq!(drops.count(), 3, "handed over, so any thread frees it");
 }
 
+/// Each is a batch of its own, of which a turn frees four.
+#[test]
+fn all_that_is_scarce_goes_with_the_guard() {
+    let (domain, drops) = (Domain::new(), Drops::default());
+    let guard = domain.pin();
+    for _ in 0..100 {
+        retire_scarce(&domain, &drops);
+    }
+    drop(guard);
+    assert_eq!(drops.count(), 100);
+}
+
 #[test]
 fn tending_looks_only_while_something_scarce_waits() {
     let (domain, drops) = (Domain::new(), Drops::default());
