@@ -23,12 +23,14 @@ impl Futex {
     /// The rings so far.
     pub(super) fn heard(&self) -> u32 {
         // Acquire: pairs with the Release in `ring`; the release that was rung for.
+        // weaken-ok(Acquire->Relaxed): under loom the exchange that follows reads the newest word also where it fails.
         self.rings.load(Ordering::Acquire)
     }
 
     /// Counts a ring and wakes one sleeper.
     pub(super) fn ring(&self) {
         // Release: pairs with the Acquire in `heard`; the lock's release comes before.
+        // weaken-ok(Release->Relaxed): as in `heard`.
         self.rings.fetch_add(1, Ordering::Release);
         self.bed.wake(&self.rings);
     }
