@@ -66,7 +66,6 @@ pub(crate) struct Station {
     pub(crate) home: Arc<HomeCounts>,
     pub(crate) ring: StatsHandle,
     pub(crate) window: WindowHandle,
-    /// Messages of which the core is through, whether they found room or not.
     state: AtomicU8,
     failure: Mutex<Option<String>>,
 }

@@ -47,3 +47,24 @@ pub(crate) fn keep_busy(engine: &Engine, core: usize) -> Busy {
     enter.recv_timeout(LONG).unwrap();
     Busy(hold)
 }
+
+/// Whether this is a process for the test of that name alone; else runs one, since what such a test changes is the whole
+/// process's.
+pub(crate) fn alone(test: &str) -> bool {
+    const MARK: &str = "URING_CORE_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(
+        run.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    false
+}

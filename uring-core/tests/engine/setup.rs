@@ -1,6 +1,6 @@
 //! How cores are set up, and what is refused.
 
-use crate::kit::{asked, engine};
+use crate::kit::{alone, asked, engine};
 use uring_core::engine::{Affinity, Engine, Scheduling, current_core};
 use uring_core::{ErrorKind, LocalRing};
 
@@ -69,7 +69,7 @@ fn without_privilege<R: Send>(f: impl FnOnce() -> R + Send) -> R {
                 rlim_max: 0,
             };
             let mut before = limit;
-            // SAFETY: reads and writes one `rlimit` each; the limit is put back below.
+            // SAFETY: reads and writes one `rlimit` each; the process is this test's alone.
             unsafe {
                 libc::getrlimit(libc::RLIMIT_RTPRIO, &mut before);
                 libc::setrlimit(
@@ -91,6 +91,9 @@ fn without_privilege<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 
 #[test]
 fn a6_refused_permission_falls_back_and_says_so() {
+    if !alone("setup::a6_refused_permission_falls_back_and_says_so") {
+        return;
+    }
     let (info, ran) = without_privilege(|| {
         let engine = asked(2)
             .scheduling(Scheduling::Fifo(10))
@@ -179,6 +182,9 @@ fn a16_without_the_interrupts_file_cores_are_pinned_as_ever_and_the_report_says_
 
 #[test]
 fn a_core_that_cannot_be_made_takes_the_others_with_it() {
+    if !alone("setup::a_core_that_cannot_be_made_takes_the_others_with_it") {
+        return;
+    }
     // Descriptors run out at some core, a different one each time; the threads of the others are over by the error.
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let mut before = libc::rlimit {
