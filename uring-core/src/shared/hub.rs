@@ -186,9 +186,12 @@ impl<'h, P: Port, S: Sleep> Post<'h, P, S> {
             thread: thread::current(),
         });
         let mine = Arc::clone(&me);
-        let _run_down = late::Run::default();
+        // Before it enters, so that it leaves whatever unwinds from here on.
+        let post = Self { hub, me };
+        let run_down = late::Run::default();
         hub.lock.with(move |held| held.enter(mine));
-        Self { hub, me }
+        drop(run_down);
+        post
     }
 
     fn role(&self) -> Role {

@@ -189,7 +189,7 @@ impl SharedRing {
         self.office.hub.act(|pier| pier.core().held())
     }
 
-    /// How often submissions were combined.
+    /// How often submissions were combined. Waits its turn like a submission; not for a forked child, where it may never come.
     pub fn tally(&self) -> Tally {
         self.office.hub.tally()
     }

@@ -13,6 +13,7 @@ use super::late;
 use super::port::{Bed, Pier};
 use crate::error::{Error, ErrorKind};
 use crate::sys::fork::Token as ForkToken;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -109,7 +110,11 @@ impl Office {
             .stack_size(128 << 10);
         let help = move || {
             // Relaxed: nothing is published with it, and the wake-up that follows it orders it before the look.
-            hub.keep(NIGHT, || told.load(Ordering::Relaxed));
+            let over = || told.load(Ordering::Relaxed);
+            // A waker that panics ends its own turn here, and not the help of the others.
+            while !over() {
+                let _ = catch_unwind(AssertUnwindSafe(|| hub.keep(NIGHT, over)));
+            }
             drop(hub);
             drop(late::Run::default());
         };
