@@ -8,6 +8,7 @@
 //!   does; its thread then ends by itself.
 
 use super::builder::Builder;
+use super::everywhere::{Everywhere, Inheritance};
 use super::info::CoreState;
 use super::local::{Resident, current_core};
 use super::plan::Plan;
@@ -58,11 +59,11 @@ fn launch(
     asked: &Builder,
     plan: &Plan,
     core: usize,
-    resident: &Resident,
+    resident: (&Resident, Inheritance),
     ready: Sender<Ready>,
 ) -> io::Result<Running> {
     let (asked, of_core) = (asked.clone(), plan.cores[core].clone());
-    let resident = resident.clone();
+    let resident = (resident.0.clone(), resident.1);
     let (alive, over) = channel();
     let mut builder = std::thread::Builder::new().name(format!("uring-core-{core}"));
     if let Some(bytes) = asked.stack_bytes {
@@ -94,12 +95,21 @@ fn see_out(running: Running, deadline: Instant) -> bool {
 
 impl Engine {
     pub(crate) fn start(asked: Builder, plan: Plan) -> Result<Self, SetupError> {
-        let resident = Resident::default();
+        let resident = Resident {
+            whole: Arc::default(),
+            everywhere: Arc::new(Everywhere::new(asked.options.registered_files)),
+        };
         let (ready, report) = channel();
         let mut running = Vec::new();
         let mut failed = None;
         for core in 0..plan.cores.len() {
-            match launch(&asked, &plan, core, &resident, ready.clone()) {
+            match launch(
+                &asked,
+                &plan,
+                core,
+                (&resident, Inheritance::default()),
+                ready.clone(),
+            ) {
                 Ok(started) => running.push(started),
                 Err(error) => {
                     failed = Some(Error::from(error).explain("starting the thread of a core"));
@@ -162,8 +172,8 @@ impl Engine {
         Ok(self.station(core)?.ask(CoreState::Running, CoreState::Paused))
     }
 
-    /// Lets a paused core go on; starts a failed one anew, with a new ring. Whether it was either. Waits for a new core's
-    /// set-up.
+    /// Lets a paused core go on; starts a failed one anew, with a new ring, on which all that every core has is registered
+    /// first. Whether it was either. Waits for a new core's set-up.
     ///
     /// # Errors
     /// When there is no such core, or no new one can be made.
@@ -174,13 +184,22 @@ impl Engine {
             return Ok(true);
         }
         let inner = &*self.inner;
+        // V1; before the lock below, which the engine's end wants.
+        let listed = inner.resident.everywhere.change();
         // Held meanwhile: one new life at a time, and none once the engine ends.
         let mut threads = inner.threads.lock();
         if threads.ended || inner.stations[core].load().state() != CoreState::Failed {
             return Ok(false);
         }
         let (ready, report) = channel();
-        let running = launch(&inner.asked, &inner.plan, core, &inner.resident, ready);
+        let inheritance = inner.resident.everywhere.inheritance(&listed);
+        let running = launch(
+            &inner.asked,
+            &inner.plan,
+            core,
+            (&inner.resident, inheritance),
+            ready,
+        );
         let running = running.map_err(|error| explain(Error::from(error)))?;
         let made = report.recv().map(|(_, made)| made);
         threads

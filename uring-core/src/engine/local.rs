@@ -1,5 +1,6 @@
 //! Which engine, and which of its cores, the calling thread belongs to.
 
+use super::everywhere::Everywhere;
 use super::{Engine, Inner};
 use crate::buffer::{FixedBuf, RegisteredSlab};
 use std::cell::{Cell, RefCell};
@@ -9,13 +10,14 @@ use std::sync::{Arc, OnceLock, Weak};
 pub(crate) type Whole = OnceLock<Weak<Inner>>;
 
 /// What a core's thread knows of its engine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Resident {
     pub(crate) whole: Arc<Whole>,
+    pub(crate) everywhere: Arc<Everywhere>,
 }
 
 struct Seat {
-    whole: Arc<Whole>,
+    resident: Resident,
     index: usize,
     slab: Option<RegisteredSlab>,
 }
@@ -37,8 +39,12 @@ impl Drop for Seated {
 
 impl Resident {
     pub(crate) fn enter(self, index: usize, slab: Option<RegisteredSlab>) -> Seated {
-        let whole = self.whole;
-        SEAT.set(Some(Seat { whole, index, slab }));
+        let resident = self;
+        SEAT.set(Some(Seat {
+            resident,
+            index,
+            slab,
+        }));
         Seated(())
     }
 
@@ -47,10 +53,19 @@ impl Resident {
         let here = SEAT.try_with(|seat| {
             let seat = seat.borrow();
             let seat = seat.as_ref()?;
-            Arc::ptr_eq(&seat.whole, &self.whole).then_some(seat.index)
+            Arc::ptr_eq(&seat.resident.whole, &self.whole).then_some(seat.index)
         });
         here.ok().flatten()
     }
+}
+
+/// Reads what the calling thread knows of the engine of which it is a core, and which; `None` where it is none.
+pub(crate) fn resident_here<R>(read: impl FnOnce(&Resident, usize) -> R) -> Option<R> {
+    let here = SEAT.try_with(|seat| {
+        let seat = seat.borrow();
+        seat.as_ref().map(|seat| read(&seat.resident, seat.index))
+    });
+    here.ok().flatten()
 }
 
 /// The number of the core that calls; `None` outside of one.
@@ -62,7 +77,11 @@ pub fn current_core() -> Option<usize> {
 
 /// The engine of the core that calls; `None` outside of one, and once its last handle is gone.
 pub fn current() -> Option<Engine> {
-    let whole = SEAT.try_with(|seat| seat.borrow().as_ref().map(|seat| Arc::clone(&seat.whole)));
+    let whole = SEAT.try_with(|seat| {
+        seat.borrow()
+            .as_ref()
+            .map(|seat| Arc::clone(&seat.resident.whole))
+    });
     let inner = whole.ok().flatten()?.get()?.upgrade()?;
     Some(Engine { inner })
 }

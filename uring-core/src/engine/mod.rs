@@ -18,12 +18,14 @@
 //! A task that holds a handle keeps the engine: it takes [`current`] when it needs one.
 
 mod builder;
+mod everywhere;
 mod info;
 mod lifecycle;
 mod local;
 #[allow(unreachable_pub)] // public for its model alone
 pub(crate) mod mailbox;
 mod opens;
+mod order;
 mod plan;
 mod settings;
 mod spawn;
@@ -38,8 +40,10 @@ pub use crate::exec::local::{
 pub use crate::exec::task::{JoinError, JoinHandle};
 pub use crate::sys::scheduling::Scheduling;
 pub use builder::{Builder, CrossCore};
+pub use everywhere::{SharedFile, SharedSlab, fixed};
 pub use info::{CoreInfo, CoreState, CoreStats, CoreStatus, EngineInfo};
 pub use local::{current, current_core, lease};
+pub use order::NotOnAll;
 pub use plan::Affinity;
 pub use settings::{Settings, SettingsReader, SharedSettings};
 pub use spawn::{NotSent, Sending};

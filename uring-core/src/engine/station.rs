@@ -24,6 +24,7 @@ use crate::exec::bell::Far;
 use crate::exec::home::{Home, HomeCounts};
 use crate::pace::WindowHandle;
 use crate::ring::StatsHandle;
+use crate::ring::registry::Registry;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use sync_base::Tally;
@@ -62,6 +63,10 @@ pub(crate) struct Station {
     pub(crate) info: CoreInfo,
     pub(crate) far: Arc<Far>,
     pub(crate) mailbox: Mailbox<Letter>,
+    /// Where orders go, which reach a paused core too.
+    orders: Mailbox<Letter>,
+    /// What its ring is known by number, to take and give back slots from any thread.
+    pub(crate) registry: sync_base::sync::Arc<Registry>,
     pub(crate) letters: LetterCounts,
     pub(crate) home: Arc<HomeCounts>,
     pub(crate) ring: StatsHandle,
@@ -74,7 +79,8 @@ impl Station {
     pub(crate) fn new(
         info: CoreInfo,
         far: Arc<Far>,
-        mailbox: Mailbox<Letter>,
+        (mailbox, orders): (Mailbox<Letter>, Mailbox<Letter>),
+        registry: sync_base::sync::Arc<Registry>,
         home: Arc<HomeCounts>,
         (ring, window): (StatsHandle, WindowHandle),
     ) -> Shared {
@@ -82,6 +88,8 @@ impl Station {
             info,
             far,
             mailbox,
+            orders,
+            registry,
             letters: LetterCounts::default(),
             home,
             ring,
@@ -151,6 +159,12 @@ impl Station {
             Err(PushError::Closed(_)) => {}
         }
         posted
+    }
+
+    /// Leaves an order; it counts as no message.
+    pub(crate) fn give(&self, order: Letter) -> Result<(), PushError<Letter>> {
+        let afar = !Home::is_here(&self.far);
+        self.orders.post(order, &self.far.alarm, afar)
     }
 
     pub(crate) fn stats(&self) -> CoreStats {

@@ -1,7 +1,7 @@
 //! The thread of a core: set-up, loop, end.
 //!
 //! # One turn
-//! Clear the alarm; look at the state, at tasks woken from afar, at messages, at timers; poll tasks; turn the ring, asleep in
+//! Clear the alarm; look at the state, at tasks woken from afar, at orders, at messages, at timers; poll tasks; turn the ring, asleep in
 //! it if there was nothing to do. Between two turns of the ring lie at most [`LETTERS_A_TURN`] messages and
 //! [`TASKS_A_TURN`](crate::exec::home::TASKS_A_TURN) polls.
 //!
@@ -13,9 +13,11 @@
 //!   fills, and senders see it.
 
 use super::builder::{Builder, CrossCore};
+use super::everywhere::Inheritance;
 use super::info::{CoreInfo, CoreState};
 use super::local::Resident;
 use super::mailbox::{Letters, mailbox};
+use super::order::ORDERS;
 use super::plan::CorePlan;
 use super::station::{Letter, Shared, Station};
 use crate::buffer::RegisteredSlab;
@@ -50,6 +52,7 @@ struct Worker {
     station: Shared,
     home: Rc<Home>,
     letters: Letters<Letter>,
+    orders: Letters<Letter>,
     /// Taken out of the mailbox, not yet run.
     backlog: VecDeque<Letter>,
     taken: Vec<Letter>,
@@ -58,8 +61,14 @@ struct Worker {
 }
 
 /// The body of a core's thread. Says on `ready` what became of the set-up.
-pub(crate) fn work(asked: &Builder, index: usize, plan: &CorePlan, resident: Resident, ready: Sender<Ready>) {
-    let (mut worker, slab) = match Worker::set_up(asked, index, plan) {
+pub(crate) fn work(
+    asked: &Builder,
+    index: usize,
+    plan: &CorePlan,
+    (resident, inheritance): (Resident, Inheritance),
+    ready: Sender<Ready>,
+) {
+    let (mut worker, slab) = match Worker::set_up(asked, index, plan, inheritance) {
         Ok(made) => made,
         Err(error) => {
             // Nobody listens only if the builder itself is gone.
@@ -103,6 +112,7 @@ impl Worker {
         asked: &Builder,
         index: usize,
         plan: &CorePlan,
+        inheritance: Inheritance,
     ) -> Result<(Self, Option<RegisteredSlab>), SetupError> {
         let mut refusals = Vec::new();
         if !plan.pin.is_empty() {
@@ -127,6 +137,7 @@ impl Worker {
         }
         let explain = |what: &'static str| move |error: Error| error.explain(what);
         let ring = Rc::new(LocalRing::with(&asked.options)?);
+        inheritance.register(index, &ring)?;
         let far = Far::new().map_err(explain("making a core's event counter"))?;
         let slab = asked.memory.map(|memory| {
             let slab = Slab::new(memory.slots, memory.slot_bytes, AlignedOptions::new());
@@ -161,6 +172,8 @@ impl Worker {
         let handles = (ring.stats(), window.handle());
         let home = Home::new(window, Arc::clone(&far));
         let (post, letters) = mailbox(asked.mailbox);
+        let (give, orders) = mailbox(ORDERS);
+        let registry = sync_base::sync::Arc::clone(&home.ring.state.borrow().registry);
         let info = CoreInfo {
             index,
             processor: plan.home,
@@ -173,11 +186,19 @@ impl Worker {
             ring: ring.info(),
             refusals,
         };
-        let station = Station::new(info, Arc::clone(&far), post, Arc::clone(&home.counts), handles);
+        let station = Station::new(
+            info,
+            Arc::clone(&far),
+            (post, give),
+            registry,
+            Arc::clone(&home.counts),
+            handles,
+        );
         let worker = Self {
             station,
             home,
             letters,
+            orders,
             backlog: VecDeque::new(),
             taken: Vec::with_capacity(LETTERS_A_TURN),
             room: Waker::from(far),
@@ -195,6 +216,7 @@ impl Worker {
             }
             let running = state != CoreState::Paused;
             self.home.take_wakes();
+            self.obey();
             // What a panic kept from running has completed already: nothing would end a sleep for it.
             let mut busy = panics_in_a_row > 0;
             if running {
@@ -214,6 +236,20 @@ impl Worker {
                     if panics_in_a_row == PANICS_IN_A_ROW {
                         std::panic::resume_unwind(panic);
                     }
+                }
+            }
+        }
+    }
+
+    /// Runs every order.
+    fn obey(&mut self) {
+        while self.orders.take(&mut self.taken, ORDERS) || !self.taken.is_empty() {
+            for order in self.taken.drain(..) {
+                let home = &self.home;
+                // An order is done or refused; it never waits for room.
+                let run = catch_unwind(AssertUnwindSafe(|| order.run(home)));
+                if run.is_err() {
+                    self.home.counts.panics.add(1);
                 }
             }
         }
@@ -251,6 +287,7 @@ impl Worker {
     /// L2
     fn end(mut self, failure: Option<String>, entered: impl Sized) {
         let closed = Error::of(ErrorKind::Closed);
+        self.orders.close(|order| order.refuse(closed));
         let refused = &self.station.letters.refused;
         let mut refuse = |letter: Letter| {
             refused.add(1);

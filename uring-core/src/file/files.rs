@@ -244,7 +244,7 @@ impl Files {
     /// # Errors
     /// [`ErrorKind::Closed`] when the file is closed, [`ErrorKind::InvalidInput`] when other rings know it under another
     /// slot: the caller takes the slot back from its ring.
-    fn bind(&self, file: Handle, slot: u32) -> Result<(), Error> {
+    pub(crate) fn bind(&self, file: Handle, slot: u32) -> Result<(), Error> {
         if slot >> SLOT_BITS != 0 {
             return Err(Error::of(ErrorKind::InvalidInput));
         }

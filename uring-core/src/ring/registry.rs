@@ -146,7 +146,7 @@ impl Registry {
         self.lock().files.take()
     }
 
-    /// Takes the lowest slot for a file that is free on each of several rings; the rings are this thread's.
+    /// Takes the lowest slot for a file that is free on each of several rings, of whichever thread.
     pub fn take_common_file(registries: &[&Registry]) -> Option<u32> {
         let limit = registries.iter().map(|r| r.lock().files.limit).min()?;
         let mut candidates = 0..limit;
@@ -162,6 +162,12 @@ impl Registry {
             }
             taken == registries.len()
         })
+    }
+
+    /// Whether a slot for a file is free.
+    pub fn has_file(&self) -> bool {
+        let files = &self.lock().files;
+        files.fresh < files.limit || !files.free.is_empty()
     }
 
     /// Takes this very slot for a file; `false` when it is not free.

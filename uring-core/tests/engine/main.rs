@@ -2,6 +2,7 @@
 #![cfg(not(any(loom, shuttle)))]
 
 mod ends;
+mod everywhere;
 mod kit;
 mod setup;
 mod storm;
