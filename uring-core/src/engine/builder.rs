@@ -138,7 +138,8 @@ impl Builder {
         self
     }
 
-    /// Gives each core so many slots of registered memory, leased there by [`lease`](super::lease).
+    /// Gives each core so many slots of registered memory, leased there by [`lease`](super::lease). For
+    /// buffers that go from core to core: [`Engine::register_slab`].
     pub fn registered_memory(mut self, slots: usize, slot_bytes: usize) -> Self {
         self.memory = Some(Memory { slots, slot_bytes });
         self

@@ -16,7 +16,7 @@
 
 use super::Engine;
 use super::local::resident_here;
-use super::order::{Answer, NotOnAll, all_or_none, no_core, order};
+use super::order::{Answer, NotOnAll, OnCores, all_or_none, no_core, order};
 use super::station::Shared;
 use crate::buffer::{FixedBuf, RegisteredSlab};
 use crate::error::{Error, ErrorKind, SetupError};
@@ -189,7 +189,7 @@ impl SharedSlab {
 
 type Cores = Vec<(usize, Shared)>;
 
-fn without<T>(answered: Vec<(usize, Shared, T)>) -> Cores {
+fn without<T>(answered: OnCores<T>) -> Cores {
     answered
         .into_iter()
         .map(|(core, station, _)| (core, station))
@@ -252,8 +252,8 @@ impl Engine {
     /// Registers a file with every core's ring, under one slot, or with none. Tasks find it by [`fixed`].
     ///
     /// Reaches cores that are paused. A core that has failed gets it when it is [resumed](Engine::resume), before it takes
-    /// work, and is not resumed where its new ring refuses. One message and one system call a core; waits two seconds at most
-    /// for all of them, and two more where what some did has to be undone; a core that is busy by then undoes it before it
+    /// work, and is not resumed where its new ring refuses. One message and one system call a core; waits five seconds at most
+    /// for all of them, and five more where what some did has to be undone; a core that is busy by then undoes it before it
     /// does anything that it is asked later.
     ///
     /// The slot is never given to a second file but by [`update_file`](Engine::update_file): there are
@@ -470,7 +470,7 @@ impl Engine {
     }
 
     /// Ends the leasing of a slab on every core. `true` when every ring has let go of the memory; `false` where one does later:
-    /// when the last lease is gone, or when a core that is busy comes to it. No core can refuse. Waits two seconds at most.
+    /// when the last lease is gone, or when a core that is busy comes to it. No core can refuse. Waits five seconds at most.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for another engine's slab, [`ErrorKind::Closed`] when it was unregistered before.

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use sync_base::queue::PushError;
 
 /// How long all cores together have to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Room for orders that a core which blocks has not found withdrawn yet.
 pub(crate) const ORDERS: usize = 16;
@@ -151,8 +151,11 @@ where
     }
 }
 
+/// Cores by number, and something of each.
+pub(crate) type OnCores<T> = Vec<(usize, Shared, T)>;
+
 /// What came of an order on each core of a list.
-pub(crate) type Answers<T> = Vec<(usize, Shared, Answer<T>)>;
+pub(crate) type Answers<T> = OnCores<Answer<T>>;
 
 impl Inner {
     /// The cores that have a ring now: a failed one has none.
@@ -200,10 +203,7 @@ where
 }
 
 /// The cores that did it, and with what; or, where one refused, those that have to undo it and the refusal.
-#[allow(clippy::type_complete)] // said in the line above
-pub(crate) fn all_or_none<T>(
-    answers: Answers<T>,
-) -> Result<Vec<(usize, Shared, T)>, (Vec<(usize, Shared, T)>, NotOnAll)> {
+pub(crate) fn all_or_none<T>(answers: Answers<T>) -> Result<OnCores<T>, (OnCores<T>, NotOnAll)> {
     let (mut done, mut refused) = (Vec::new(), None);
     for (core, station, answer) in answers {
         match answer {
