@@ -93,6 +93,49 @@ fn registry_gives_a_slot_to_one_owner_and_forgets_none() {
     );
 }
 
+/// With one thing left, nothing that is left later says for it that something waits.
+#[test]
+fn registry_tells_of_the_only_thing_that_was_left() {
+    check(
+        "ring.registry_tells_of_the_only_thing_that_was_left",
+        BOUNDS,
+        || {
+            let (files, buffers) = (Arc::new(Registry::new(1, 0)), Arc::new(Registry::new(0, 0)));
+            let slots = Arc::new(Slots::new());
+            let file = files.take_file().unwrap();
+            let buffer = buffers.take_buffer(1, Box::new(())).unwrap();
+            let dropper = {
+                let (files, buffers) = (Arc::clone(&files), Arc::clone(&buffers));
+                thread::spawn(move || {
+                    files.leave_file(file);
+                    buffers.leave(Leaving::Buffer(buffer));
+                })
+            };
+            let take_back = || {
+                turn(&files, &slots);
+                if buffers.is_waiting()
+                    && let Some(Leaving::Buffer(slot)) = buffers.next_leaving()
+                {
+                    drop(buffers.give_buffer_back(slot));
+                }
+            };
+            take_back();
+            dropper.join().unwrap();
+            // N4: the dropper is past it.
+            take_back();
+            assert_eq!(
+                (files.files_held(), buffers.buffers_held()),
+                (0, 0),
+                "something was forgotten"
+            );
+            assert!(
+                !files.is_waiting() && !buffers.is_waiting(),
+                "nothing is left, and the ring would look for ever"
+            );
+        },
+    );
+}
+
 /// Memory that the kernel knows of: freed when the ring has taken it back, and not before.
 struct Memory(std::sync::Arc<Plain<Vec<&'static str>>>);
 

@@ -6,12 +6,14 @@ mod counted;
 
 use counted::CountedRing;
 use std::future::Future;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 use uring_core::Options;
 use uring_core::batch::{Batch, BatchError, Cause, Fate};
-use uring_core::op::Nop;
+use uring_core::op::{Nop, Read};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -40,6 +42,49 @@ fn d2_a_chain_of_three_is_one_system_call() {
     ring.wait(3, LONG).unwrap();
     assert!(Pin::new(&mut future).poll(&mut cx).is_ready());
     assert_eq!(ring.stats().counts().enters, 1);
+}
+
+/// However often it is polled while the kernel has not ended them.
+#[test]
+fn d2_a_batch_that_stops_asks_for_the_cancellation_of_each_operation_once() {
+    const HANGING: u64 = 6;
+    for cancelled in [false, true] {
+        let ring = ring(16);
+        let (silent, _far) = UnixStream::pair().unwrap();
+        let silent = Arc::new(silent);
+        let mut batch = Batch::new();
+        batch.fail_fast();
+        if !cancelled {
+            let write_only = std::io::pipe().unwrap().1;
+            batch
+                .add(Read::new(
+                    Arc::new(std::os::fd::OwnedFd::from(write_only)),
+                    vec![0; 8],
+                ))
+                .unwrap();
+        }
+        for _ in 0..HANGING {
+            batch.add(Read::new(Arc::clone(&silent), vec![0; 8])).unwrap();
+        }
+        let mut run = ring.run_batch(batch).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut run).poll(&mut cx).is_pending());
+        ring.wait(usize::from(!cancelled), LONG).unwrap();
+        assert_eq!(ring.held() as u64, HANGING, "they hang, and nothing else does");
+        if cancelled {
+            run.cancel();
+        }
+        // The ring collects nothing between the polls, so that all are in flight at each.
+        for _ in 0..5 {
+            assert!(Pin::new(&mut run).poll(&mut cx).is_pending());
+            ring.flush().unwrap();
+            assert_eq!(ring.held() as u64, HANGING);
+        }
+        while Pin::new(&mut run).poll(&mut cx).is_pending() {
+            ring.wait(1, LONG).unwrap();
+        }
+        assert_eq!(ring.stats().counts().cancels, HANGING);
+    }
 }
 
 #[test]

@@ -87,6 +87,27 @@ fn d7_lease_outlives_its_ring() {
     assert_eq!(group.leased(), 0);
 }
 
+/// No output is ever made of it, so that its buffer is given back by the operation itself.
+#[test]
+fn e1_buffer_that_came_and_was_never_looked_at_comes_back_with_its_operation() {
+    for pieces in [false, true] {
+        let ring = uncounted(&Options::new());
+        let group = match pieces {
+            false => ring.provide_buffers(2, 64),
+            true => ring.provide_buffers_in_pieces(2, 64),
+        };
+        let group = group.unwrap();
+        let (a, mut b) = UnixStream::pair().unwrap();
+        b.write_all(&[7; 64]).unwrap();
+        ring.submit(RecvLeased::new(a, &group)).unwrap();
+        ring.wait(1, LONG).unwrap();
+        assert_eq!(ring.reap(|done| std::mem::forget(done)), 1);
+        assert_eq!((ring.held(), group.leased(), group.available()), (1, 1, 1));
+        drop(ring);
+        assert_eq!((group.leased(), group.available()), (0, 2));
+    }
+}
+
 #[test]
 fn e1_group_in_pieces_shares_a_buffer_among_messages_and_gets_it_back_once() {
     let ring = clean(&Options::new());
