@@ -8,8 +8,9 @@ use crate::ring::operation::sealed::Sealed;
 use crate::ring::{Operation, Outcome};
 use crate::sys::abi::{SEND_FIXED_BUF, Sqe, code};
 
-/// From how many bytes on sending from the buffer itself costs the sender less than a copy, as measured over the loopback
-/// device of a small machine (claims `send.zc.4k` to `send.zc.256k`): between 16 and 64 KiB. A network card differs.
+/// From how many bytes on sending from the buffer itself costs the sender clearly less than a copy, as measured over the
+/// loopback device of a small machine (claims `send.zc.4k` to `send.zc.256k`): 1.22 of a copy's CPU time at 16 KiB, 0.97 at
+/// 24 KiB (a tie), 0.84 at 32 KiB, 0.75 at 48 KiB, 0.51 at 64 KiB. A network card differs.
 pub const ZERO_COPY_FROM: usize = 32 << 10;
 
 /// Sends the initialised part of a buffer. Gives `(bytes sent, buffer)`; less than all is no error.
