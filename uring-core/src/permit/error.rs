@@ -58,13 +58,21 @@ pub(super) fn refused(error: Error, path: &[u8]) -> PermitError {
     let errno = Errno::new(error.errno());
     let kind = match error.kind() {
         ErrorKind::Unsupported => PermitKind::Unsupported,
-        // The ring's own refusals have numbers that only look like the kernel's.
-        ErrorKind::Os | ErrorKind::InvalidInput => {
-            errno.map_or(PermitKind::Os, |errno| PermitError::from_errno(errno).kind())
-        }
+        // The ring's own refusals have numbers that only look like the kernel's, and an argument that the kernel refuses is none
+        // of the path, which was looked at before.
+        ErrorKind::Os => errno.map_or(PermitKind::Os, |errno| PermitError::from_errno(errno).kind()),
         _ => PermitKind::Os,
     };
-    let told = PermitError::new(kind, format_args!("{}", Shown(path)));
+    let path = Shown(path);
+    let told = match errno {
+        Some(Errno::EINVAL) => PermitError::new(
+            kind,
+            format_args!(
+                "{path}: {error}: look at the flags and the mode, or whether one path lies in the other"
+            ),
+        ),
+        _ => PermitError::new(kind, format_args!("{path}: {error}")),
+    };
     match errno {
         Some(errno) => told.with_errno(errno),
         None => told,

@@ -111,9 +111,13 @@ impl Office {
         let help = move || {
             // Relaxed: nothing is published with it, and the wake-up that follows it orders it before the look.
             let over = || told.load(Ordering::Relaxed);
-            // A waker that panics ends its own turn here, and not the help of the others.
+            // A waker or a destructor that panics ends its own turn here, and not the help of the others; nor does one that the
+            // panic carries.
             while !over() {
-                let _ = catch_unwind(AssertUnwindSafe(|| hub.keep(NIGHT, over)));
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hub.keep(NIGHT, over))) {
+                    let dropped = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+                    dropped.unwrap_or_else(std::mem::forget);
+                }
             }
             drop(hub);
             drop(late::Run::default());

@@ -38,6 +38,7 @@ fn c8_what_is_opened_is_the_spelling_that_was_judged_beneath_its_mount() {
             (PermitKind::Os, Some(libc::ENOENT))
         );
         assert!(told.to_string().contains("/m/d/../none"), "{told}");
+        assert!(told.to_string().contains("No such file or directory"), "{told}");
         // The mount itself, by either spelling.
         for path in ["/m", "/m/", "/m/d/.."] {
             let dir = ring
@@ -49,6 +50,32 @@ fn c8_what_is_opened_is_the_spelling_that_was_judged_beneath_its_mount() {
                 std::fs::metadata(tree.at("root")).unwrap().ino()
             );
         }
+    }
+}
+
+#[test]
+fn c8_what_the_kernel_refuses_is_told_with_its_cause_and_wrong_flags_are_not_blamed_on_the_path() {
+    let tree = Tree::new();
+    let policy = all_of(tree.root());
+    for ring in rings() {
+        let told = |path: &str, flags| {
+            let opened = ring.block_on(policy.open_on(&ring, path, flags)).unwrap();
+            opened.map(drop).unwrap_err()
+        };
+        let absent = told("/m/none", libc::O_RDONLY).to_string();
+        assert_eq!(
+            absent,
+            "failed: `/m/none`: No such file or directory (os error 2)"
+        );
+        let wrong = told("/m/d/f", -1);
+        assert_eq!(
+            (wrong.kind(), wrong.errno().map(|errno| errno.number())),
+            (PermitKind::Os, Some(libc::EINVAL))
+        );
+        let wrong = wrong.to_string();
+        assert!(wrong.contains("Invalid argument"), "{wrong}");
+        assert!(wrong.contains("look at the flags and the mode"), "{wrong}");
+        assert!(!wrong.contains("malformed"), "{wrong}");
     }
 }
 

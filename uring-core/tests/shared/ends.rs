@@ -165,6 +165,74 @@ fn a_leader_that_panics_hands_over() {
     }
 }
 
+/// A drop that panics, unless it is dropped by a panic.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic!("a destructor of the caller");
+        }
+    }
+}
+
+/// What a waker may end in.
+enum Ends {
+    Panics,
+    PanicsWithBomb,
+}
+
+impl Wake for Ends {
+    fn wake(self: Arc<Self>) {
+        match *self {
+            Self::Panics => panic!("a waker of the caller"),
+            Self::PanicsWithBomb => std::panic::panic_any(Bomb),
+        }
+    }
+}
+
+/// Awaits a timer as a task, on a thread of its own, so that a wait without end is a failure and not a hang.
+fn innocent(ring: &SharedRing) {
+    let ring = ring.clone();
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let timer = ring.submit(Timeout::after(Duration::from_millis(20))).unwrap();
+        tell.send(futures_executor::block_on(timer))
+    });
+    let served = told.recv_timeout(LONG).expect("somebody drives for it");
+    assert_eq!(served, Ok(Ok(())));
+}
+
+/// Nobody but the helping thread drives here, so each waker panics on that thread.
+#[test]
+fn a_helper_outlives_wakers_and_destructors_that_panic() {
+    let _alone = alone();
+    for carrier in real() {
+        let ring = ring(carrier, 16);
+        for end in [Ends::Panics, Ends::PanicsWithBomb] {
+            let waker = Waker::from(Arc::new(end));
+            let mut task = Box::pin(ring.submit(Timeout::after(Duration::from_millis(5))).unwrap());
+            let polled = Future::poll(task.as_mut(), &mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            until("the end of the timer", || task.is_over());
+            innocent(&ring);
+            assert_eq!(task.wait_timeout_pinned(), Ok(()));
+        }
+        let (near, far) = stream();
+        let bomb = Bomb;
+        // Taken in as a whole: what is captured is dropped with the buffer.
+        let buffer = Calling(vec![0; 8].into(), move || {
+            let _ = &bomb;
+        });
+        let read = ring.submit(Read::new(near, buffer)).unwrap();
+        // Here where the cancellation ends it at once, else on the helping thread.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(read)));
+        until("the end of the read", || ring.in_flight() == 0);
+        innocent(&ring);
+        drop(far);
+    }
+}
+
 trait Pinned {
     fn wait_timeout_pinned(self) -> Result<(), uring_core::Error>;
 }
