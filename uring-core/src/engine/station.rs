@@ -39,6 +39,11 @@ pub(crate) trait Errand: Send + Sync {
     /// Hands itself back when the ring has no room now.
     fn run(self: Arc<Self>, home: &Rc<Home>) -> Result<(), Letter>;
 
+    /// Whether it may find no room in the ring, and then waits its turn among others of its kind.
+    fn wants_room(&self) -> bool {
+        false
+    }
+
     /// Is told that it will not be run.
     fn refuse(self: Arc<Self>, error: Error);
 }
@@ -67,6 +72,8 @@ pub(crate) struct Station {
     orders: Mailbox<Letter>,
     /// What its ring is known by number, to take and give back slots from any thread.
     pub(crate) registry: sync_base::sync::Arc<Registry>,
+    /// What needs no room and makes some: overtakes the mailbox. Each operation is in it once at most.
+    cancels: Mutex<Vec<Letter>>,
     pub(crate) letters: LetterCounts,
     pub(crate) home: Arc<HomeCounts>,
     pub(crate) ring: StatsHandle,
@@ -90,6 +97,7 @@ impl Station {
             mailbox,
             orders,
             registry,
+            cancels: Mutex::default(),
             letters: LetterCounts::default(),
             home,
             ring,
@@ -165,6 +173,20 @@ impl Station {
     pub(crate) fn give(&self, order: Letter) -> Result<(), PushError<Letter>> {
         let afar = !Home::is_here(&self.far);
         self.orders.post(order, &self.far.alarm, afar)
+    }
+
+    /// Leaves a cancellation, for which there is always room: what it is for has been let in.
+    pub(crate) fn cancel(&self, letter: Letter) {
+        self.cancels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(letter);
+        self.far.ring();
+    }
+
+    /// Takes the cancellations out.
+    pub(crate) fn take_cancels(&self) -> Vec<Letter> {
+        std::mem::take(&mut *self.cancels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn stats(&self) -> CoreStats {

@@ -26,6 +26,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use sync_base::atomic::{AtomicBool, Ordering};
 use sync_base::queue::PushError;
 
 /// An operation on its way, and the place for its output.
@@ -33,6 +34,8 @@ struct Ticket<O: Operation> {
     op: Mutex<Option<O>>,
     /// Where the ring keeps it, and of which core.
     flying: Mutex<Option<OpId>>,
+    /// Its cancellation is on the way.
+    unwanted: AtomicBool,
     reply: Reply<O::Output>,
 }
 
@@ -41,6 +44,7 @@ impl<O: Operation> Ticket<O> {
         Arc::new(Self {
             op: Mutex::new(Some(op)),
             flying: Mutex::new(None),
+            unwanted: AtomicBool::new(false),
             reply: Reply::new(),
         })
     }
@@ -51,6 +55,16 @@ impl<O: Operation> Ticket<O> {
 
     fn put_back(&self, op: O) {
         *self.op.lock().unwrap_or_else(PoisonError::into_inner) = Some(op);
+    }
+
+    /// Ends it with an error if no ring has it yet; whether it did.
+    fn end(&self, error: Error) -> bool {
+        let op = self.take();
+        let here = op.is_some();
+        if let Some(op) = op {
+            self.answer(op.finish(Outcome::failed(error)));
+        }
+        here
     }
 
     fn answer(&self, output: O::Output) {
@@ -167,10 +181,12 @@ where
         }
     }
 
+    fn wants_room(&self) -> bool {
+        true
+    }
+
     fn refuse(self: Arc<Self>, error: Error) {
-        if let Some(op) = self.take() {
-            self.answer(op.finish(Outcome::failed(error)));
-        }
+        self.end(error);
     }
 }
 
@@ -182,10 +198,15 @@ where
     O::Output: Send,
 {
     fn run(self: Arc<Self>, home: &Rc<Home>) -> Result<(), Letter> {
+        // Relaxed: the locks order what matters; asked once more it is sent once more.
+        self.0.unwanted.store(false, Ordering::Relaxed);
         let id = *self.0.flying.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = id {
             // Stale: it is over.
             let _ = home.ring.cancel(id);
+        } else {
+            // On its way when it was asked: back again, for want of room.
+            self.0.end(Error::of(ErrorKind::Cancelled));
         }
         Ok(())
     }
@@ -387,11 +408,11 @@ where
         park_on(self)
     }
 
-    /// Asks the ring to cancel the operation, which then ends as a rule with [`ErrorKind::Cancelled`]. Does not wait.
+    /// Cancels the operation: at once where it still waits for its turn, and else by asking its ring, upon which it ends as a
+    /// rule with [`ErrorKind::Cancelled`]. Does not wait, and needs no room: it overtakes all that waits for the core.
     ///
     /// # Errors
-    /// [`ErrorKind::WouldBlock`] when the core's mailbox has no room, [`ErrorKind::Closed`] when the core is gone,
-    /// [`ErrorKind::Stale`] when the operation did not go yet, or is over.
+    /// [`ErrorKind::Closed`] when the core is gone, [`ErrorKind::Stale`] when the operation did not go yet, or is over.
     pub fn cancel(&self) -> Result<(), Error> {
         let Stage::Sent(ticket, engine, core) = &self.stage else {
             return Err(Error::of(ErrorKind::Stale));
@@ -399,15 +420,19 @@ where
         if ticket.reply.is_kept() {
             return Err(Error::of(ErrorKind::Stale));
         }
-        let cancel: Letter = Arc::new(Cancel(Arc::clone(ticket)));
+        if ticket.end(Error::of(ErrorKind::Cancelled)) {
+            return Ok(());
+        }
         let engine = engine.upgrade().ok_or(Error::of(ErrorKind::Closed))?;
         let station = engine.stations[*core].load();
-        station.post(cancel).map_err(|refused| {
-            Error::of(match refused {
-                PushError::Full(_) => ErrorKind::WouldBlock,
-                PushError::Closed(_) => ErrorKind::Closed,
-            })
-        })
+        if !station.takes(true) {
+            return Err(Error::of(ErrorKind::Closed));
+        }
+        // Relaxed: as where it is cleared.
+        if !ticket.unwanted.swap(true, Ordering::Relaxed) {
+            station.cancel(Arc::new(Cancel(Arc::clone(ticket))));
+        }
+        Ok(())
     }
 }
 

@@ -9,8 +9,9 @@
 //!   error of the ring, ends the core: [`CoreState::Failed`].
 //! - **L2** however the core ends, it closes its mailbox, refuses what lies there, drops its tasks and then its ring, which
 //!   gives every operation back to its owner, now or by the reaper. Only then is it `Stopped` or `Failed`.
-//! - **L3** messages that find the ring full wait, in order, and none is taken out of the mailbox meanwhile: the mailbox
-//!   fills, and senders see it.
+//! - **L3** operations that find the ring full wait, in order among themselves; other messages go on meanwhile. Once as many
+//!   wait as the mailbox holds, nothing more is taken out of it: it fills, and senders see it.
+//! - **L4** a cancellation overtakes all of these, on a paused core too: it needs no room, and makes some.
 
 use super::builder::{Builder, CrossCore};
 use super::everywhere::Inheritance;
@@ -55,6 +56,10 @@ struct Worker {
     orders: Letters<Letter>,
     /// Taken out of the mailbox, not yet run.
     backlog: VecDeque<Letter>,
+    /// Operations for which the ring had no room, the oldest first.
+    waiting: VecDeque<Letter>,
+    /// How many of them there may be.
+    waiting_at_most: usize,
     taken: Vec<Letter>,
     /// Rings when there may be room in the ring.
     room: Waker,
@@ -200,6 +205,8 @@ impl Worker {
             letters,
             orders,
             backlog: VecDeque::new(),
+            waiting: VecDeque::new(),
+            waiting_at_most: asked.mailbox.next_power_of_two(),
             taken: Vec::with_capacity(LETTERS_A_TURN),
             room: Waker::from(far),
         };
@@ -217,6 +224,7 @@ impl Worker {
             let running = state != CoreState::Paused;
             self.home.take_wakes();
             self.obey();
+            self.cancel();
             // What a panic kept from running has completed already: nothing would end a sleep for it.
             let mut busy = panics_in_a_row > 0;
             if running {
@@ -257,31 +265,61 @@ impl Worker {
 
     /// Runs messages, the oldest first; whether there may be more that can be run now.
     fn deliver(&mut self) -> bool {
+        while let Some(letter) = self.waiting.pop_front() {
+            if let Some(letter) = self.open(letter) {
+                self.waiting.push_front(letter);
+                break;
+            }
+        }
         let mut more = false;
         if self.backlog.is_empty() {
-            more = self.letters.take(&mut self.taken, LETTERS_A_TURN);
+            // L3
+            let most = LETTERS_A_TURN.min(self.waiting_at_most - self.waiting.len());
+            more = most > 0 && self.letters.take(&mut self.taken, most);
             self.backlog.extend(self.taken.drain(..));
         }
         while let Some(letter) = self.backlog.pop_front() {
-            let home = &self.home;
-            let run = catch_unwind(AssertUnwindSafe(|| letter.run(home)));
-            match run {
-                Ok(Ok(())) => self.station.letters.run.add(1),
-                Ok(Err(letter)) => {
-                    // L3
-                    self.backlog.push_front(letter);
-                    self.home.ring.wait_for_room(&self.room);
-                    return false;
-                }
-                Err(panic) => {
-                    self.home.counts.panics.add(1);
-                    if panic.is::<Broken>() {
-                        std::panic::resume_unwind(Box::new("the core was told to fail"));
-                    }
-                }
-            }
+            let back = if letter.wants_room() && !self.waiting.is_empty() {
+                Some(letter)
+            } else {
+                self.open(letter)
+            };
+            self.waiting.extend(back);
+        }
+        if !self.waiting.is_empty() {
+            self.home.ring.wait_for_room(&self.room);
         }
         more
+    }
+
+    /// Runs one message; hands it back where the ring has no room for it.
+    fn open(&self, letter: Letter) -> Option<Letter> {
+        let home = &self.home;
+        match catch_unwind(AssertUnwindSafe(|| letter.run(home))) {
+            Ok(Ok(())) => {
+                self.station.letters.run.add(1);
+                None
+            }
+            Ok(Err(letter)) => Some(letter),
+            Err(panic) => {
+                self.home.counts.panics.add(1);
+                if panic.is::<Broken>() {
+                    std::panic::resume_unwind(Box::new("the core was told to fail"));
+                }
+                None
+            }
+        }
+    }
+
+    /// L4
+    fn cancel(&self) {
+        for letter in self.station.take_cancels() {
+            let home = &self.home;
+            // Code of the caller's may run here, a waker for instance.
+            if catch_unwind(AssertUnwindSafe(|| letter.run(home))).is_err() {
+                self.home.counts.panics.add(1);
+            }
+        }
     }
 
     /// L2
@@ -295,7 +333,10 @@ impl Worker {
             let _ = catch_unwind(AssertUnwindSafe(|| letter.refuse(closed)));
         };
         self.letters.close(&mut refuse);
+        self.waiting.drain(..).for_each(&mut refuse);
         self.backlog.drain(..).for_each(&mut refuse);
+        // The ring cancels all that it has as it goes.
+        drop(self.station.take_cancels());
         self.home.close();
         drop(entered);
         let Self { station, home, .. } = self;

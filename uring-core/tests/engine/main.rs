@@ -4,6 +4,7 @@
 mod ends;
 mod everywhere;
 mod kit;
+mod room;
 mod setup;
 mod storm;
 mod submissions;
