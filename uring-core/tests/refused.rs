@@ -193,6 +193,53 @@ fn e5_kernel_without_io_uring_names_the_version_to_run() {
 }
 
 #[test]
+fn e5_locked_memory_too_low_names_the_limit_and_is_no_reason_for_the_fallback() {
+    in_child(
+        "e5_locked_memory_too_low_names_the_limit_and_is_no_reason_for_the_fallback",
+        || {
+            refuse_setup(libc::ENOMEM);
+            let error = LocalRing::new().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Refused);
+            let told = error.to_string();
+            assert_eq!(told.matches("io_uring is refused").count(), 1, "{told}");
+            assert!(told.contains("Cannot allocate memory"), "{told}");
+            assert!(told.contains("RLIMIT_MEMLOCK: `ulimit -l"), "{told}");
+            let fallback = LocalRing::with(&Options::new().carrier(Carrier::Fallback)).unwrap();
+            carries_everything(&fallback);
+        },
+    );
+}
+
+/// A gigabyte for each of 64 slots, where the whole process may have four.
+#[test]
+fn e4_registered_memory_beyond_all_bounds_is_done_without_and_told() {
+    in_child(
+        "e4_registered_memory_beyond_all_bounds_is_done_without_and_told",
+        || {
+            use uring_core::engine::{Engine, lease};
+            limit(libc::RLIMIT_AS, 4 << 30);
+            let engine = Engine::builder()
+                .core_count(1)
+                .registered_memory(64, 1 << 30)
+                .build()
+                .unwrap();
+            let info = engine.info();
+            let told: Vec<_> = info.refused().map(ToString::to_string).collect();
+            assert!(
+                told.iter()
+                    .any(|told| told.contains("64 slots of 1073741824 bytes")
+                        && told.contains("allocate memory")),
+                "{info}"
+            );
+            assert_eq!(info.cores[0].registered_bytes, 0);
+            let leased = engine.spawn_on(0, || async { lease().is_some() }).unwrap();
+            assert!(!leased.wait().unwrap());
+            assert_eq!(engine.submit(Nop::new()).wait(), Ok(()));
+        },
+    );
+}
+
+#[test]
 fn e5_no_descriptor_left_names_the_limit() {
     in_child("e5_no_descriptor_left_names_the_limit", || {
         limit(libc::RLIMIT_NOFILE, 3);

@@ -5,7 +5,10 @@ use super::plan::{Affinity, Cores, Machine, plan};
 use crate::error::{Error, SetupError};
 use crate::permit::Policy;
 use crate::ring::Options;
+use crate::sys::limits::has_room;
 use crate::sys::scheduling::Scheduling;
+use pooled_vec::ALIGN_DEFAULT;
+use std::io;
 use std::time::Duration;
 
 /// How cores wake each other.
@@ -24,6 +27,19 @@ pub enum CrossCore {
 pub(crate) struct Memory {
     pub(crate) slots: usize,
     pub(crate) slot_bytes: usize,
+}
+
+impl Memory {
+    /// Whether there is room for that of so many cores. Touches none of it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn room(&self, cores: usize) -> io::Result<()> {
+        // As a slab spaces them.
+        let stride = self.slot_bytes.checked_next_multiple_of(ALIGN_DEFAULT);
+        let bytes = stride.unwrap_or(usize::MAX).saturating_mul(self.slots);
+        has_room(bytes.saturating_mul(cores))
+    }
 }
 
 /// Asks for an engine. Made by [`Engine::builder`].
@@ -138,7 +154,9 @@ impl Builder {
         self
     }
 
-    /// Gives each core so many slots of registered memory, leased there by [`lease`](super::lease). For
+    /// Gives each core so many slots of registered memory, leased there by [`lease`](super::lease); at least one of at least one
+    /// byte. Where the kernel refuses to register them (`RLIMIT_MEMLOCK`) they are plain memory, leased all the same; where there
+    /// is no room for those of all cores there are none, and nothing is leased. [`Engine::info`] tells either. For
     /// buffers that go from core to core: [`Engine::register_slab`].
     pub fn registered_memory(mut self, slots: usize, slot_bytes: usize) -> Self {
         self.memory = Some(Memory { slots, slot_bytes });
@@ -181,10 +199,11 @@ impl Builder {
     ///
     /// # Errors
     /// With what was wrong and what there is instead; with what the kernel refused, and the remedy.
-    pub fn build(self) -> Result<Engine, SetupError> {
+    pub fn build(mut self) -> Result<Engine, SetupError> {
         let machine = Machine::read()
             .map_err(|error| Error::from(error).explain("asking which processors may be used"))?;
         let plan = plan(&self, &machine)?;
+        self.memory = plan.memory;
         Engine::start(self, plan)
     }
 }

@@ -64,7 +64,7 @@ pub struct CoreInfo {
     pub nice: i32,
     /// Its memory node, where one was asked for and given.
     pub node: Option<usize>,
-    /// Bytes of registered memory.
+    /// Bytes of registered memory; 0 where slots are leased that the kernel refused to register.
     pub registered_bytes: usize,
     /// Other rings wake it by messages; event counters do if not.
     pub messages: bool,

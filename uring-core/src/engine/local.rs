@@ -87,7 +87,9 @@ pub fn current() -> Option<Engine> {
 }
 
 /// Leases a slot of the registered memory of the core that calls; `None` outside of one, where none was asked for
-/// ([`Builder::registered_memory`](super::Builder::registered_memory)), and when all are leased.
+/// ([`Builder::registered_memory`](super::Builder::registered_memory)) or there was no room for it, and when all are leased.
+/// Where the kernel refused to register it the slot is plain memory: operations work all the same, without what registering
+/// saves, and [`CoreInfo::registered_bytes`](super::CoreInfo::registered_bytes) is 0.
 pub fn lease() -> Option<FixedBuf> {
     SEAT.try_with(|seat| seat.borrow().as_ref()?.slab.as_ref()?.lease())
         .ok()

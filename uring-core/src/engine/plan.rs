@@ -1,6 +1,6 @@
 //! What each core is to be, decided and checked before anything is started: pure but for what it reads of the machine.
 
-use super::builder::Builder;
+use super::builder::{Builder, Memory};
 use crate::error::{ErrorKind, SetupError};
 use crate::sys::ladder::Refusal;
 use crate::sys::scheduling::{NICENESS, Scheduling, stack_min};
@@ -76,6 +76,8 @@ pub(crate) struct Plan {
     pub(crate) cores: Vec<CorePlan>,
     /// For each processor that may be asked about, the core that serves it.
     pub(crate) routes: Vec<usize>,
+    /// Registered memory of each core, if there is room for it.
+    pub(crate) memory: Option<Memory>,
     /// What was asked for in vain.
     pub(crate) refusals: Vec<Refusal>,
 }
@@ -154,7 +156,19 @@ pub(crate) fn plan(asked: &Builder, machine: &Machine) -> Result<Plan, SetupErro
             .collect::<Vec<_>>(),
     };
     let routes = routes(&cores, machine.possible);
+    let memory = asked.memory.filter(|memory| match memory.room(cores.len()) {
+        Ok(()) => true,
+        Err(refused) => {
+            let Memory { slots, slot_bytes } = memory;
+            refusals.push(Refusal {
+                asked: format!("registered memory of {slots} slots of {slot_bytes} bytes a core"),
+                errno: refused.raw_os_error().unwrap_or(libc::ENOMEM),
+            });
+            false
+        }
+    });
     Ok(Plan {
+        memory,
         cores,
         routes,
         refusals,
@@ -185,6 +199,13 @@ fn check_thread(asked: &Builder) -> Result<(), SetupError> {
         let slots = asked.mailbox;
         return Err(wrong(format_args!(
             "a mailbox of {slots} messages: choose 1 to 1048576"
+        )));
+    }
+    if let Some(Memory { slots, slot_bytes }) = asked.memory
+        && (slots == 0 || slot_bytes == 0)
+    {
+        return Err(wrong(format_args!(
+            "registered memory of {slots} slots of {slot_bytes} bytes: choose 1 or more of each, or ask for none"
         )));
     }
     Ok(())
@@ -313,6 +334,12 @@ mod tests {
             assert!(wrong.contains(&told), "{wrong}");
         }
         assert!(refusal(&Builder::new().mailbox(0)).contains("a mailbox of 0 messages"));
+        for (slots, bytes) in [(0, 4096), (4, 0)] {
+            let told = refusal(&Builder::new().registered_memory(slots, bytes));
+            let cause =
+                format!("registered memory of {slots} slots of {bytes} bytes: choose 1 or more of each");
+            assert!(told.contains(&cause), "{told}");
+        }
     }
 
     #[test]

@@ -300,10 +300,7 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
         return fallback(&wish, options, vec![refusal]);
     }
     let advice = refusal_advice(errno, &Limits::read());
-    let told = SetupError::new(
-        ErrorKind::Refused,
-        format_args!("{}: {}", advice.found, advice.remedy),
-    );
+    let told = SetupError::new(ErrorKind::Refused, format_args!("{refused}: {}", advice.remedy));
     Err(match inline_error::Errno::new(errno) {
         Some(errno) => told.with_errno(errno),
         None => told,

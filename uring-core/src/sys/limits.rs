@@ -1,6 +1,7 @@
 //! The limits that this process runs under, as far as they bear on io_uring.
 
 use std::fs;
+use std::io;
 
 /// Soft limits and switches, each `None` where it cannot be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +60,25 @@ fn seccomp() -> Option<bool> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let mode = status.lines().find_map(|l| l.strip_prefix("Seccomp:"))?;
     Some(mode.trim() == "2")
+}
+
+/// Whether the kernel would map so many bytes for this process now: none of them is touched, and none kept.
+///
+/// # Errors
+/// What it says.
+pub(crate) fn has_room(bytes: usize) -> io::Result<()> {
+    let (access, kind) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: a mapping of its own, wherever the kernel puts it.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: exactly what was mapped above, of which nobody knows.
+    unsafe { libc::munmap(start, bytes) };
+    Ok(())
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

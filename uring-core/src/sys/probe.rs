@@ -212,7 +212,9 @@ pub(crate) fn refusal_advice(errno: i32, limits: &Limits) -> Advice {
             "a seccomp profile (most containers) or a security module refuses it: allow io_uring_setup, \
              io_uring_enter and io_uring_register, e.g. `--security-opt seccomp=profile.json`"
         }
-        (libc::ENOMEM, _) => "raise the locked-memory limit: `ulimit -l unlimited`",
+        (libc::ENOMEM, _) => {
+            "raise the locked-memory limit, RLIMIT_MEMLOCK: `ulimit -l unlimited`, or `LimitMEMLOCK=infinity` of a service"
+        }
         (libc::EMFILE, _) => "raise the open-files limit: `ulimit -n 65536`",
         (libc::ENFILE, _) => "the whole system is out of files: raise `sysctl fs.file-max`",
         _ => "see io_uring_setup(2) for this error",
