@@ -225,6 +225,65 @@ fn d7_adapters_over_one_file_have_a_position_each_and_leave_the_files_own_alone(
     assert_eq!(own(&file), before);
 }
 
+/// Beyond `i64::MAX` there are no positions, and the last number is the kernel's word for the descriptor's own.
+#[test]
+fn d7_a_position_that_no_file_has_is_refused_and_leaves_everything_where_it_was() {
+    use std::io::Seek as _;
+    const LAST: u64 = i64::MAX as u64;
+    let ring = ring(4);
+    let file = file_of(b"content");
+    (&*file).seek(SeekFrom::Start(3)).unwrap();
+    let refused = |error: io::Error| {
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("9223372036854775807"), "{error}");
+    };
+    ring.block_on(async {
+        let mut adapter = AsyncFile::new(&ring, Arc::clone(&file));
+        adapter.seek(SeekFrom::Start(2)).await.unwrap();
+        for beyond in [u64::MAX, u64::MAX - 1, LAST + 1] {
+            let to = SeekFrom::Start(beyond);
+            refused(adapter.seek(to).await.unwrap_err());
+            assert_eq!(
+                (&*file).seek(to).unwrap_err().kind(),
+                io::ErrorKind::InvalidInput,
+                "std's answer"
+            );
+            assert_eq!(adapter.position(), 2);
+        }
+        refused(adapter.seek(SeekFrom::Current(i64::MAX)).await.unwrap_err());
+        refused(adapter.seek(SeekFrom::End(i64::MAX)).await.unwrap_err());
+        let before = adapter.seek(SeekFrom::Current(i64::MIN)).await.unwrap_err();
+        assert!(before.to_string().contains("before the start"), "{before}");
+        let mut buf = [0; 3];
+        adapter.read_exact(&mut buf).await.unwrap();
+        assert_eq!(&buf, b"nte", "the position stayed");
+        assert_eq!(adapter.seek(SeekFrom::Start(LAST)).await.unwrap(), LAST);
+        refused(adapter.seek(SeekFrom::Current(1)).await.unwrap_err());
+        for beyond in [u64::MAX, LAST + 1] {
+            let mut adapter = AsyncFile::new(&ring, Arc::clone(&file)).at(beyond);
+            refused(adapter.read(&mut buf).await.unwrap_err());
+            refused(adapter.write(b"lost").await.unwrap_err());
+            assert_eq!(adapter.position(), beyond);
+            adapter.rewind().await.unwrap();
+            adapter.read_exact(&mut buf).await.unwrap();
+            assert_eq!(&buf, b"con");
+        }
+        // The kernel's own limit: nothing is written, and the position comes back.
+        let mut adapter = AsyncFile::new(&ring, Arc::clone(&file)).at(LAST);
+        let written = match adapter.write(b"beyond the end").await {
+            Ok(_) => adapter.flush().await,
+            Err(error) => Err(error),
+        };
+        written.unwrap_err();
+        assert_eq!(adapter.position(), LAST);
+    })
+    .unwrap();
+    assert_eq!(
+        ((&*file).stream_position().unwrap(), &content(&file)[..]),
+        (3, &b"content"[..])
+    );
+}
+
 #[test]
 fn d7_a_read_that_is_given_up_loses_nothing() {
     let ring = ring(4);

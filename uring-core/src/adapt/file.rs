@@ -20,6 +20,9 @@ use std::task::{Context, Poll, Waker, ready};
 /// write, also if it was given up. A file opened for appending is appended to, whatever the
 /// position is.
 ///
+/// The last position that a file has is `i64::MAX`: a seek beyond it is refused and moves nothing, as with `std`, and so is
+/// a read or a write that was to begin beyond it (`InvalidInput`, which is what `EINVAL` becomes).
+///
 /// `flush` waits until the kernel has the bytes; [`op::Fsync`](crate::op::Fsync) makes them durable.
 pub struct AsyncFile<R: RingRef, D: IoFd + Clone> {
     ring: R,
@@ -67,7 +70,7 @@ impl<R: RingRef, D: IoFd + Clone> AsyncFile<R, D> {
         }
     }
 
-    /// Begins at another position.
+    /// Begins at another position. One beyond `i64::MAX` is refused by the first read or write.
     pub fn at(mut self, position: u64) -> Self {
         self.position = position;
         self
@@ -117,8 +120,8 @@ impl<R: RingRef, D: IoFd + Clone> AsyncFile<R, D> {
         ready!(self.poll_sought(cx))?;
         let filled = self.side(Side::Read, cx, |parts, on| {
             ready!(parts.flush(on))?;
-            let at = Some(*parts.position);
-            parts.inlet.poll_fill(on, parts.file, at, want)
+            let at = in_a_file(*parts.position)?;
+            parts.inlet.poll_fill(on, parts.file, Some(at), want)
         });
         ready!(filled)?;
         Poll::Ready(Ok(self.inlet.data()))
@@ -134,9 +137,8 @@ impl<R: RingRef, D: IoFd + Clone> AsyncFile<R, D> {
         self.side(Side::Write, cx, |parts, on| {
             ready!(parts.inlet.poll_quiet(on));
             ready!(parts.flush(on))?;
-            let accepted = parts
-                .outlet
-                .poll_write(on, parts.file, Some(*parts.position), bytes);
+            let at = in_a_file(*parts.position)?;
+            let accepted = parts.outlet.poll_write(on, parts.file, Some(at), bytes);
             let count = ready!(accepted).map_err(|lost| lost.error)?;
             *parts.position += count as u64;
             Poll::Ready(Ok(count))
@@ -168,19 +170,20 @@ impl<R: RingRef, D: IoFd + Clone> AsyncFile<R, D> {
         let quiet = ready!(quiet);
         self.seeking = None;
         quiet?;
-        let sought = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.size()?.checked_add_signed(by),
+        let (from, by) = match to {
+            SeekFrom::Start(position) => (position, 0),
+            SeekFrom::Current(by) => (self.position, by),
+            SeekFrom::End(by) => (self.size()?, by),
         };
-        let before_start = || {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a seek to before the start of the file",
-            )
+        let sought = match from.checked_add_signed(by) {
+            None if by < 0 => {
+                let why = "a seek to before the start of the file";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidInput, why)));
+            }
+            sought => in_a_file(sought.unwrap_or(u64::MAX))?,
         };
-        self.position = sought.ok_or_else(before_start)?;
-        Poll::Ready(Ok(self.position))
+        self.position = sought;
+        Poll::Ready(Ok(sought))
     }
 
     /// One `fstat`, on this thread.
@@ -196,6 +199,18 @@ impl<R: RingRef, D: IoFd + Clone> AsyncFile<R, D> {
             0 => Ok(status.st_size as u64),
             _ => Err(io::Error::last_os_error()),
         }
+    }
+}
+
+/// A position that a file can have. The kernel takes those beyond for negative ones, and the last of them for the position
+/// of the descriptor.
+fn in_a_file(position: u64) -> io::Result<u64> {
+    match i64::try_from(position) {
+        Ok(_) => Ok(position),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a position beyond 9223372036854775807, the last that a file has: seek to one before it",
+        )),
     }
 }
 
