@@ -25,6 +25,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// What each core's ring carries beside its depth: the read of its event counter, and its inbox.
+const OWN: u32 = 2;
+
+/// And a message to each of the other cores, up to so many; beyond that they are woken by their event counters.
+const OTHERS: usize = 64;
+
 /// What a core's thread is given beyond the drain limit of its ring to end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -94,7 +100,8 @@ fn see_out(running: Running, deadline: Instant) -> bool {
 }
 
 impl Engine {
-    pub(crate) fn start(asked: Builder, plan: Plan) -> Result<Self, SetupError> {
+    pub(crate) fn start(mut asked: Builder, plan: Plan) -> Result<Self, SetupError> {
+        asked.options.own = OWN + plan.cores.len().min(OTHERS) as u32;
         let resident = Resident {
             whole: Arc::default(),
             everywhere: Arc::new(Everywhere::new(asked.options.registered_files)),

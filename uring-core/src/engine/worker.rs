@@ -34,6 +34,7 @@ use crate::sys::scheduling::{Scheduling, niceness, renice};
 use crate::sys::{affinity, numa};
 use pooled_vec::{AlignedOptions, Slab};
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,9 +42,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::task::Waker;
+use std::time::Duration;
 
 /// Messages between two turns of the ring, at most.
 const LETTERS_A_TURN: usize = 64;
+
+/// How long a ring may take to send a message to itself.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// Turns in a row that panic before the core is given up.
 const PANICS_IN_A_ROW: u32 = 16;
@@ -354,12 +359,20 @@ fn listen(ring: &LocalRing, far: &Far) -> bool {
     if ring.info().rung.is_none() {
         return false;
     }
-    let Ok(inbox) = ring.submit_each(Inbox::new(), |_, _| {}) else {
+    let Ok(inbox) = ring.submit_own(|core| core.submit_each(Inbox::new(), |_, _| {})) else {
         return false;
     };
     let sent = ring.mailbox(inbox).and_then(|address| {
         let message = Message::new(&address, 0)?;
-        ring.block_on(ring.run(message))??;
+        let sent = Rc::new(Cell::new(None));
+        let tell = Rc::clone(&sent);
+        ring.submit_own(|core| core.submit_then(message, move |done| tell.set(Some(done))))
+            .map_err(|rejected| rejected.error)?;
+        let until = ring.deadline(TRIAL);
+        while sent.get().is_none() && !ring.left_until(until).is_zero() {
+            ring.wait(1, TRIAL)?;
+        }
+        sent.take().unwrap_or(Err(Error::of(ErrorKind::TimedOut)))?;
         Ok(address)
     });
     match sent {

@@ -35,10 +35,12 @@ impl Bell {
             return false;
         };
         let event = Arc::clone(&self.event);
-        let sent = home.ring.submit_with(message, move |sent| {
-            if sent.is_err() {
-                event.strike();
-            }
+        let sent = home.ring.submit_own(|core| {
+            core.submit_then(message, move |sent| {
+                if sent.is_err() {
+                    event.strike();
+                }
+            })
         });
         sent.is_ok()
     }

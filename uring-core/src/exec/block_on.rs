@@ -2,6 +2,7 @@
 
 use super::alarm::Alarm;
 use super::event::{Event, EventFd};
+use super::home::Home;
 use crate::error::{Error, SetupError};
 use crate::op::Read;
 use crate::ring::{Core, LocalRing, OpId, Options};
@@ -64,9 +65,11 @@ impl Listening<'_> {
             EventFd(Arc::clone(bell.alarm.chime())),
             vec![0u8; 8].into_boxed_slice(),
         );
-        let queued = self.core.submit_then(event, move |_| {
-            // Relaxed: as above.
-            armed.store(false, Ordering::Relaxed);
+        let queued = self.core.submit_own(|core| {
+            core.submit_then(event, move |_| {
+                // Relaxed: as above.
+                armed.store(false, Ordering::Relaxed);
+            })
         });
         let Ok(id) = queued else {
             return Duration::from_millis(1);
@@ -99,7 +102,9 @@ impl Core {
     ///
     /// # Panics
     /// When it would have to wait inside a callback of the same ring: callbacks run one after the other, so that nothing
-    /// would ever wake it. [`finish`](Core::finish) may be called there.
+    /// would ever wake it. [`finish`](Core::finish) may be called there. So too when it would have to wait on a core's own
+    /// thread of an [`Engine`](crate::engine::Engine), whose tasks stand still meanwhile, perhaps the awaited one: await it
+    /// there.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
         let bell = Bell::new()?;
         let waker = Waker::from(Arc::clone(&bell));
@@ -127,6 +132,7 @@ impl Core {
                 "block_on would wait for ever inside a callback of its own ring, since callbacks run one after the other: \
                  wait for the token with finish, or return and go on in the next callback"
             );
+            Home::refuse_to_block("block_on");
             let limit = listening.arm(&bell);
             if bell.alarm.doze() {
                 let waited = self.wait(1, limit);

@@ -319,7 +319,9 @@ impl Home {
         let event = EventFd(Arc::clone(&self.far.alarm.chime().event));
         let listening = Rc::clone(&self.listening);
         let read = Read::new(event, vec![0u8; 8].into_boxed_slice());
-        let queued = self.ring.submit_with(read, move |_| listening.set(false));
+        let queued = self
+            .ring
+            .submit_own(|core| core.submit_then(read, move |_| listening.set(false)));
         self.listening.set(queued.is_ok());
         queued.is_ok()
     }

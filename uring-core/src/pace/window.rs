@@ -149,14 +149,17 @@ impl<R: RingRef> Window<R> {
     /// # Errors
     /// On a ring that has one, and for options that no window can have.
     pub fn new(ring: R, options: &WindowOptions) -> Result<Self, SetupError> {
-        let depth = ring.core().state.borrow().table.capacity();
+        let (depth, slots) = {
+            let inner = ring.core().state.borrow();
+            (inner.table.callers(), inner.table.capacity())
+        };
         let governor = Governor::new(options, depth)?;
         let mut state = State {
             gate: Gate::new(governor.window()),
             governor,
             publisher: Publisher::new(),
             wanting: false,
-            since_ns: vec![0; depth as usize].into(),
+            since_ns: vec![0; slots as usize].into(),
         };
         state.publisher.now.window = i64::from(state.governor.window());
         state.publish();

@@ -8,7 +8,7 @@
 //! ring's own, so that whoever sleeps on the ring wakes for it.
 
 use super::core::{Core, Inner};
-use super::table::{CANCEL_ASKED, CANCEL_WANTED, FIXED, Hot, OpId, State};
+use super::table::{CANCEL_ASKED, CANCEL_WANTED, FIXED, Hot, OWN, OpId, State};
 use crate::error::{Error, ErrorKind};
 use crate::sys::abi::{Sqe, code};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -136,6 +136,7 @@ impl Inner {
             let generation = self.table.generation(slot);
             let hot = self.table.hot(slot);
             hot.flags = (hot.flags & !CANCEL_WANTED) | CANCEL_ASKED;
+            let own = hot.flags & OWN != 0;
             let entry = Sqe {
                 addr: (u64::from(generation) << 32) | u64::from(slot),
                 user_data: (u64::from(slot) << 32) | u64::from(CANCELLATION),
@@ -144,7 +145,7 @@ impl Inner {
             let pushed = self.backend_mut().push(&entry);
             debug_assert!(pushed, "room was checked");
             self.credits_used += 1;
-            self.stats.counts.cancels += 1;
+            self.stats.counts.cancels += u64::from(!own);
         }
     }
 

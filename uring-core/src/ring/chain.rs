@@ -11,7 +11,7 @@ impl Core {
     pub(crate) fn chain_max(&self) -> usize {
         let inner = self.state.borrow();
         let queue = inner.backend().info().sq_entries.saturating_sub(inner.reserve);
-        queue.min(inner.credits).min(inner.table.capacity()).max(1) as usize
+        queue.min(inner.credits).min(inner.table.callers()).max(1) as usize
     }
 
     /// Sees that there is room for a whole chain, which [`place_in_chain`](Self::place_in_chain) then puts in, operation by

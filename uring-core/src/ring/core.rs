@@ -74,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) keeps_overflow: bool,
     /// When the first submission of the batch was taken; 0 before it.
     pub(crate) batch_ns: u64,
+    /// Operations of the crate's own whose last completion has not been seen; they are in no count.
+    pub(crate) own_in_kernel: u32,
     /// The last reading of the clock.
     pub(crate) clock_ns: u64,
     pub(super) places: Places,
@@ -104,15 +106,18 @@ impl Core {
         let info = backend.info();
         let (sq, credits) = (info.sq_entries, info.cq_entries);
         let keeps_overflow = info.keeps_overflow();
-        let depth = options.depth.min(credits / 2).max(1);
-        backend.set_depth(depth);
+        let depth = (options.depth + options.own).min(credits / 2).max(1);
+        let mut table = Table::new(depth);
+        table.keep(options.own.min(depth - 1));
+        backend.set_depth(table.callers());
         let direct = backend.direct_slots().map_or(0, |slots| slots.len() as u32);
         let files = backend.file_slots().unwrap_or(0);
         let registry = Arc::new(Registry::new(files, direct));
         Self {
             state: RefCell::new(Inner {
                 backend: Some(backend),
-                table: Table::new(depth),
+                table,
+                own_in_kernel: 0,
                 ready: List::new(),
                 dispatch: List::new(),
                 wakers: Vec::with_capacity(depth as usize),
@@ -333,8 +338,7 @@ impl Inner {
         if self.closing {
             return Err(Error::of(ErrorKind::Closed));
         }
-        let free = self.table.capacity() - self.table.in_use();
-        if free < slots || self.credits_used + entries > self.credits {
+        if self.table.room() < slots || self.credits_used + entries > self.credits {
             self.stats.counts.refused += 1;
             return Err(Error::of(ErrorKind::WouldBlock));
         }

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::operation::Outcome;
-use super::table::{OpId, State, Style};
+use super::table::{OWN, OpId, State, Style};
 use std::task::Waker;
 
 /// Frees a slot even if what ran before panics.
@@ -180,8 +180,9 @@ impl Core {
             match hot.state {
                 State::InFlight => {
                     hot.style = Style::Orphan;
+                    let own = hot.flags & OWN != 0;
                     outcome = None;
-                    inner.stats.counts.orphaned += 1;
+                    inner.stats.counts.orphaned += u64::from(!own);
                     inner.want_cancel(slot);
                 }
                 State::Dispatch => {

@@ -15,6 +15,7 @@ pub(crate) mod matching;
 mod observe;
 pub(crate) mod operation;
 mod options;
+mod own;
 #[allow(unreachable_pub)] // public for its model alone
 pub(crate) mod reaper;
 mod reference;
@@ -255,6 +256,7 @@ fn carrier(options: &Options, movable: bool) -> Result<Box<dyn Backend>, SetupEr
             ),
         ));
     }
+    let depth = depth + options.own;
     // One entry more than operations, so that a cancellation finds room beside as many as may be queued.
     let sq_entries = options.sq_entries.unwrap_or(depth + 1);
     let sq_entries = sq_entries.clamp(4, 32768).next_power_of_two();

@@ -30,6 +30,8 @@ pub enum Carrier {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) depth: u32,
+    /// Operations of the crate's own besides.
+    pub(crate) own: u32,
     pub(crate) sq_entries: Option<u32>,
     pub(crate) sqpoll_idle: Option<Duration>,
     pub(crate) highest_rung: Option<Rung>,
@@ -52,6 +54,7 @@ impl Options {
     pub const fn new() -> Self {
         Self {
             depth: 128,
+            own: 0,
             sq_entries: None,
             sqpoll_idle: None,
             highest_rung: None,

@@ -66,6 +66,8 @@ pub(crate) const CANCEL_ASKED: u8 = 1 << 3;
 pub(crate) const FIXED: u8 = 1 << 2;
 /// It holds a place, and the observer is told of its end.
 pub(crate) const PLACED: u8 = 1 << 4;
+/// It is the crate's own and does not count.
+pub(crate) const OWN: u8 = 1 << 5;
 
 /// What each submission and completion touches: one line.
 #[repr(C, align(64))]
@@ -192,6 +194,12 @@ pub(crate) struct Table {
     cold: NonNull<Cold>,
     free: u32,
     in_use: u32,
+    /// How many slots may be in use once a caller's operation took one: all but those kept for the crate's own that have none.
+    limit: u32,
+    /// Slots that only the crate's own operations take; if there are any, these take no others.
+    kept: u32,
+    /// Slots that the crate's own operations have.
+    own: u32,
 }
 
 // SAFETY: operations are `Send` (a bound of `Operation`). Continuations need not be: a table that goes to another thread
@@ -225,7 +233,49 @@ impl Table {
             cold,
             free: if depth == 0 { NONE } else { 0 },
             in_use: 0,
+            limit: depth,
+            kept: 0,
+            own: 0,
         }
+    }
+
+    /// Keeps so many slots for the crate's own operations; of a table that is empty.
+    pub(crate) fn keep(&mut self, slots: u32) {
+        self.kept = slots;
+        self.limit = self.capacity() - slots;
+    }
+
+    /// How many operations callers may have in it.
+    pub(crate) fn callers(&self) -> u32 {
+        self.capacity() - self.kept
+    }
+
+    /// How many slots there are for whoever asks.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> u32 {
+        self.limit - self.in_use
+    }
+
+    /// Lets the next operation be one of the crate's own; undone by [`Table::own_taken`].
+    pub(crate) fn let_own_in(&mut self) {
+        self.limit = if self.kept > 0 && self.own == self.kept {
+            self.in_use
+        } else {
+            self.capacity()
+        };
+    }
+
+    /// Says which slot it took, if it did.
+    pub(crate) fn own_taken(&mut self, slot: Option<u32>) {
+        if let Some(slot) = slot {
+            self.hot(slot).flags |= OWN;
+            self.own += 1;
+        }
+        self.set_limit();
+    }
+
+    fn set_limit(&mut self) {
+        self.limit = self.callers() + if self.kept > 0 { self.own } else { 0 };
     }
 
     /// Whether a value can live in a slot's storage of `bytes` bytes.
@@ -274,8 +324,13 @@ impl Table {
         hot.op = None;
         hot.cont = None;
         hot.next = free;
+        let own = hot.flags & OWN != 0;
         self.free = slot;
         self.in_use -= 1;
+        if own {
+            self.own -= 1;
+            self.set_limit();
+        }
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use super::core::{AUXILIARY, Core, Inner};
 use super::observe::Seen;
 use super::operation::Outcome;
 use super::registry::Leaving;
-use super::table::{CANCEL_WANTED, PLACED, RESULT_SEEN, State, Style};
+use super::table::{CANCEL_WANTED, OWN, PLACED, RESULT_SEEN, State, Style};
 use crate::error::{Error, ErrorKind};
 use crate::sys::abi::{self, Cqe, Sqe, code};
 use std::task::Waker;
@@ -116,7 +116,7 @@ impl Inner {
                 done += self.collect();
             }
         }
-        self.stats.counts.in_flight = i64::from(self.in_kernel());
+        self.stats.counts.in_flight = i64::from(self.in_kernel() - self.own_in_kernel);
         self.stats.publish();
         match entered {
             // Completions came: whatever the kernel refused, there is progress to be made first.
@@ -135,7 +135,7 @@ impl Inner {
     /// Operations whose last completion has not been seen.
     pub(crate) fn in_kernel(&self) -> u32 {
         let counts = &self.stats.counts;
-        (counts.submitted - counts.completed) as u32
+        (counts.submitted - counts.completed) as u32 + self.own_in_kernel
     }
 
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Error> {
@@ -253,7 +253,7 @@ impl Inner {
             return false;
         };
         let multishot = hot.op.is_some_and(|op| op.multishot);
-        if multishot {
+        if multishot && hot.flags & OWN == 0 {
             self.stats.shot(hot.opcode, outcome, outcome.has_more());
         }
         if cqe.flags & abi::CQE_BUFFER != 0
@@ -286,14 +286,18 @@ impl Inner {
     fn complete(&mut self, slot: u32, now: u64) {
         let hot = self.table.hot(slot);
         let (result, style, started, opcode) = (hot.outcome.raw, hot.style, hot.started_ns, hot.opcode);
-        let placed = hot.flags & PLACED != 0;
+        let (placed, own) = (hot.flags & PLACED != 0, hot.flags & OWN != 0);
         if hot.flags & CANCEL_WANTED != 0 {
             hot.flags &= !CANCEL_WANTED;
             self.cancels.unlink(&mut self.table, slot);
         }
         self.credits_used -= 1;
         self.early.may_have_begun();
-        self.stats.operation(opcode, result, now.saturating_sub(started));
+        if own {
+            self.own_in_kernel -= 1;
+        } else {
+            self.stats.operation(opcode, result, now.saturating_sub(started));
+        }
         if placed {
             self.places.note(Seen {
                 slot,

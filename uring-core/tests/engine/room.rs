@@ -1,11 +1,12 @@
 //! Operations that wait for room in a ring, and what goes on meanwhile.
 
-use crate::kit::{asked, until};
+use crate::kit::{LONG, asked, until};
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
-use uring_core::ErrorKind;
-use uring_core::engine::{Engine, Submission};
-use uring_core::op::{Nop, Read, Write};
+use std::time::Duration;
+use uring_core::engine::{Engine, Submission, current, ring, run, sleep};
+use uring_core::op::{Nop, Read, Timeout, Write};
+use uring_core::{ErrorKind, LocalRing};
 
 const DEPTH: usize = 4;
 
@@ -102,7 +103,7 @@ fn no_more_operations_wait_for_room_than_the_mailbox_holds() {
             Err(full) => {
                 assert_eq!(full.error.kind(), ErrorKind::WouldBlock);
                 refused_in_a_row += 1;
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         assert!(taken.len() <= DEPTH + 8 + 8, "{}", taken.len());
@@ -113,4 +114,79 @@ fn no_more_operations_wait_for_room_than_the_mailbox_holds() {
     for read in taken {
         assert_eq!(read.wait().0.unwrap_err().kind(), ErrorKind::Cancelled);
     }
+}
+
+#[test]
+fn a_ring_of_any_depth_carries_as_many_operations_of_its_users() {
+    for depth in [1, 2, 3] {
+        let engine = asked(2).depth(depth).build().unwrap();
+        let task = engine.spawn_on(0, || async {
+            sleep(Duration::from_millis(5)).await;
+            run(Nop::new()).await
+        });
+        task.unwrap().wait().unwrap().unwrap();
+        let across: Vec<_> = [0, 1]
+            .map(|core| {
+                engine.spawn_on(core, move || async move {
+                    let engine = current().unwrap();
+                    for _ in 0..200 {
+                        engine.submit_on(1 - core, Nop::new()).await.unwrap();
+                    }
+                })
+            })
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        for task in across {
+            task.wait().unwrap();
+        }
+        // Asleep, listening and with its inbox open, the core has room for as many as were asked for, and for no more.
+        let held = engine.spawn_on(0, move || async move {
+            sleep(Duration::from_millis(5)).await;
+            let mut held = vec![];
+            while let Ok(id) = ring().submit(Timeout::after(LONG)) {
+                held.push(id);
+            }
+            for id in &held {
+                ring().abandon(id).unwrap();
+            }
+            held.len()
+        });
+        assert_eq!(held.unwrap().wait().unwrap(), depth as usize);
+    }
+}
+
+#[test]
+fn what_wakes_a_core_is_in_none_of_its_counts() {
+    const COUNT: u64 = 1000;
+    let engine = asked(1).build().unwrap();
+    for n in 0..COUNT {
+        engine.submit(Nop::new()).wait().unwrap();
+        if n % 100 == 0 {
+            // The core falls asleep: the read of its event counter takes as long as this.
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+    until("the last count published", || {
+        engine.cores()[0].stats.ring.completed >= COUNT
+    });
+    let core = &engine.cores()[0].stats;
+    assert_eq!((core.ring.submitted, core.ring.completed), (COUNT, COUNT));
+    assert_eq!(
+        (core.ring.failed, core.ring.shots, core.ring.in_flight),
+        (0, 0, 0)
+    );
+    let told = engine.sources().read().to_prometheus().unwrap();
+    assert!(!told.contains("\"READ\""), "{told}");
+    // And on a ring that is driven by `block_on`, whose own read is called off at the end of each.
+    let ring = LocalRing::new().unwrap();
+    for _ in 0..COUNT {
+        ring.block_on(ring.run(Nop::new())).unwrap().unwrap();
+    }
+    let counts = ring.stats().counts();
+    assert_eq!((counts.submitted, counts.completed), (COUNT, COUNT));
+    assert_eq!((counts.failed, counts.orphaned, counts.cancels), (0, 0, 0));
+    assert_eq!(ring.stats().latency_ns().count(), COUNT);
+    let kinds: Vec<_> = ring.stats().by_kind().iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, ["NOP"]);
 }

@@ -352,11 +352,15 @@ fn an_idle_core_has_no_wake_ups() {
 }
 
 #[test]
-fn blocking_a_core_on_a_task_is_told_apart() {
+fn blocking_a_core_on_a_task_or_in_block_on_is_told_apart() {
     let engine = engine(1);
-    let task = engine.spawn_on(0, || async { spawn_local(async {}).wait() });
-    let told = task.unwrap().wait().unwrap_err();
+    let waits = engine.spawn_on(0, || async { spawn_local(async {}).wait() });
+    let told = waits.unwrap().wait().unwrap_err();
     assert!(told.panic_message().unwrap().contains("await it"), "{told}");
+    let blocks = engine.spawn_on(0, || async { ring().block_on(spawn_local(async {})).unwrap() });
+    let told = blocks.unwrap().wait().unwrap_err();
+    assert!(told.panic_message().unwrap().contains("await it"), "{told}");
+    assert_eq!(on(&engine, || async { 7 }), 7, "the core goes on");
 }
 
 #[test]
