@@ -92,10 +92,10 @@ pub struct BenchArgs {
     /// Cores to use, all by default
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     pub cores: Option<usize>,
-    /// Write the figures as JSON
+    /// Write the figures as JSON; `-` is standard output, and the table then goes to standard error
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write a self-contained HTML page with plots
+    /// Write a self-contained HTML page with plots; `-` as for --json
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
 }
@@ -115,6 +115,24 @@ impl Rw {
         random: true,
         reads: 100,
     };
+
+    /// What its operations are called.
+    pub fn noun(self) -> &'static str {
+        match self.reads {
+            100 => "reads",
+            0 => "writes",
+            _ => "operations",
+        }
+    }
+
+    /// The plain system calls that do the same.
+    pub fn calls(self) -> &'static str {
+        match self.reads {
+            100 => "pread",
+            0 => "pwrite",
+            _ => "pread+pwrite",
+        }
+    }
 
     /// Whether anything is written.
     pub fn writes(self) -> bool {
@@ -160,7 +178,7 @@ impl fmt::Display for Rw {
 /// Options of `uring probe`.
 #[derive(Args, Clone, Debug)]
 pub struct ProbeArgs {
-    /// Write the findings as JSON
+    /// Write the findings as JSON; `-` is standard output, and the text then goes to standard error
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

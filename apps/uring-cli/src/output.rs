@@ -34,6 +34,9 @@ impl Output {
     /// # Errors
     /// When it cannot be written, naming flag, path, cause, remedy.
     pub fn claim(flag: &'static str, path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Self::stdout(flag).map_err(|e| unwritable(flag, path, &e));
+        }
         let open = |fresh| {
             let mut options = OpenOptions::new();
             options.write(true).create_new(fresh);
@@ -54,6 +57,23 @@ impl Output {
         };
         output.settle().map_err(|e| unwritable(flag, path, &e))?;
         Ok(output)
+    }
+
+    fn stdout(flag: &'static str) -> io::Result<Self> {
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Ok(Self {
+            flag,
+            path: "-".into(),
+            identity: identity(&file.metadata()?),
+            file,
+            fresh: false,
+            shared: true,
+        })
+    }
+
+    /// Whether it is standard output, asked for as `-`: nothing else should go there.
+    pub fn is_stdout(&self) -> bool {
+        self.path == Path::new("-")
     }
 
     /// Learns which file it is; from here on, writing may wait.
@@ -104,7 +124,8 @@ impl Output {
     /// # Errors
     /// When both are the same regular file, naming both flags.
     pub fn apart(&self, other: &Self) -> Result<(), Failure> {
-        if self.identity.is_some() && self.identity == other.identity {
+        let same = self.identity.is_some() && self.identity == other.identity;
+        if same || self.is_stdout() && other.is_stdout() {
             return Err(self.same_as(other.flag, &other.path));
         }
         Ok(())
@@ -137,6 +158,8 @@ impl Output {
                 self.fresh = false;
                 Ok(())
             }
+            // Who reads standard output may have left: that is no failure.
+            Err(e) if self.is_stdout() && e.kind() == ErrorKind::BrokenPipe => Ok(()),
             Err(e) => {
                 let (flag, path, cause) = (self.flag, self.path.display(), cause(&e));
                 let remedy = match e.raw_os_error() {
@@ -177,12 +200,23 @@ impl Drop for Output {
 /// # Errors
 /// When standard output takes no more for another reason.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    print_to("output", &mut io::stdout().lock(), text)
+}
+
+/// The same to standard error, where standard output has been asked for as a file.
+///
+/// # Errors
+/// When standard error takes no more for another reason.
+pub(crate) fn print_beside(text: &str) -> Result<(), Failure> {
+    print_to("error", &mut io::stderr().lock(), text)
+}
+
+fn print_to(standard: &str, to: &mut impl Write, text: &str) -> Result<(), Failure> {
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             let cause = cause(&e);
             Err(refused(format_args!(
-                "standard output: {cause}; free some space or send it elsewhere"
+                "standard {standard}: {cause}; free some space or send it elsewhere"
             )))
         }
         _ => Ok(()),

@@ -1,7 +1,7 @@
 //! `uring probe`: what this kernel and these limits allow, and what to change to get more.
 
 use crate::args::ProbeArgs;
-use crate::output::print;
+use crate::output::{print, print_beside};
 use crate::{Failure, Output};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -16,8 +16,10 @@ pub fn main(args: &ProbeArgs) -> Result<(), Failure> {
     let probe = uring_core::probe();
     let more = around();
     // The file first: standard output may be a pipe whose reader has left.
+    let taken = file.as_ref().is_some_and(Output::is_stdout);
     let written = file.map_or(Ok(()), |file| file.write(&format!("{:#}\n", json(&probe, &more))));
-    written.and(print(&text(&probe, &more)))
+    let text = text(&probe, &more);
+    written.and(if taken { print_beside(&text) } else { print(&text) })
 }
 
 /// What was found, for a reader.

@@ -2,6 +2,7 @@
 
 use super::course::Done;
 use super::progress::Progress;
+use crate::args::Rw;
 use seqstats::{HistogramSnapshot, ratio};
 use std::fmt;
 use uring_core::LATENCY_BUCKETS;
@@ -11,7 +12,7 @@ use uring_core::LATENCY_BUCKETS;
 pub enum Lane {
     /// One ring a core.
     Ring,
-    /// Threads that call `pread`.
+    /// Threads that call `pread` and `pwrite`.
     Pread,
 }
 
@@ -76,6 +77,8 @@ pub struct Figures {
     pub phase: Phase,
     /// Who read.
     pub lane: Lane,
+    /// What its operations are.
+    pub rw: Rw,
     /// Rings, or threads.
     pub readers: usize,
     /// What bounds it on each core.
@@ -109,8 +112,16 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(phase: Phase, lane: Lane, readers: usize, depth: Depth, allowed: usize) -> Self {
+    pub(super) fn new(
+        phase: Phase,
+        lane: Lane,
+        readers: usize,
+        depth: Depth,
+        allowed: usize,
+        rw: Rw,
+    ) -> Self {
         Self {
+            rw,
             phase,
             lane,
             readers,
@@ -149,7 +160,7 @@ impl Figures {
             progress.say(format_args!(
                 "{} · {} · depth {} · {:.0} op/s · p99 {:.0} us · {:.0} in flight · {:.1} s",
                 self.phase,
-                self.lane,
+                self.name(),
                 now.depth,
                 now.per_second,
                 now.p99_ns as f64 / 1e3,
@@ -205,7 +216,10 @@ impl Figures {
 
     /// Lane and number of readers.
     pub fn name(&self) -> String {
-        format!("{} x{}", self.lane, self.readers)
+        match self.lane {
+            Lane::Ring => format!("{} x{}", self.lane, self.readers),
+            Lane::Pread => format!("{} x{}", self.rw.calls(), self.readers),
+        }
     }
 
     /// The same with what bounds it, to tell the lanes of a sweep apart.

@@ -35,7 +35,7 @@ pub use show::{json, page, text};
 
 use crate::args::{BenchArgs, Rw};
 use crate::failure::{FailureKind, cause, refused};
-use crate::output::print;
+use crate::output::{print, print_beside};
 use crate::{Failure, Output, Stop, sys};
 use inline_error::InlineError;
 use pooled_vec::{AlignedOptions, Slab};
@@ -96,13 +96,19 @@ pub fn main(args: &BenchArgs, stop: &Stop) -> Result<(), Failure> {
     if let (Some(json_file), Some(page_file)) = (&json_file, &page_file) {
         page_file.apart(json_file)?;
     }
+    let taken = json_file.iter().chain(&page_file).any(Output::is_stdout);
     let progress = Progress::new();
     let results = run(args, stop, &progress)?;
     drop(progress);
     // The files first: standard output may be a pipe whose reader has left. One that fails keeps no other from being told.
     let json_written = json_file.map_or(Ok(()), |file| file.write(&format!("{:#}\n", json(&results))));
     let page_written = page_file.map_or(Ok(()), |file| file.write(&page(&results).to_html()));
-    let printed = print(&format!("{}\n", text(&results)));
+    let table = format!("{}\n", text(&results));
+    let printed = if taken {
+        print_beside(&table)
+    } else {
+        print(&table)
+    };
     json_written.and(page_written).and(printed)
 }
 
@@ -329,7 +335,7 @@ impl Place<'_> {
             .map(|&(lane, depth)| {
                 let readers = run::readers(lane, phase, cores, most(depth));
                 let allowed = run::allowed(lane, phase, cores, most(depth));
-                Figures::new(phase, lane, readers, depth, allowed)
+                Figures::new(phase, lane, readers, depth, allowed, self.args.rw)
             })
             .collect();
         let length = Duration::from_secs_f64(self.args.seconds / f64::from(turns));

@@ -256,7 +256,7 @@ mod tests {
             start: Gate::default(),
             cpus: &[],
         };
-        let mut figures = Figures::new(Phase::Cached, lane, 2, Depth::Static(1), 2);
+        let mut figures = Figures::new(Phase::Cached, lane, 2, Depth::Static(1), 2, Rw::RANDREAD);
         let ten_minutes = Duration::from_secs(600);
         let _ = slice(
             &course,

@@ -193,21 +193,26 @@ pub fn page(results: &Results) -> Page {
         page.plot(over_time("p99 latency over time", "microseconds", |s| {
             s.p99_ns as f64 / 1e3
         }));
+        let noun = match results.rw.noun() {
+            "reads" => "Reads",
+            "writes" => "Writes",
+            _ => "Operations",
+        };
         page.plot(over_time(
-            "Reads in flight over time, estimated",
+            &format!("{noun} in flight over time, estimated"),
             "operations",
             |s| s.in_flight,
         ));
         page.plot(latencies(
             &rows,
             "Latency histogram",
-            "% of reads per doubling of latency",
+            &format!("% of {} per doubling of latency", results.rw.noun()),
             histogram,
         ));
         page.plot(latencies(
             &rows,
             "Latency distribution",
-            "share of reads that took at most so long, %",
+            &format!("share of {} that took at most so long, %", results.rw.noun()),
             distribution,
         ));
     }
@@ -387,9 +392,14 @@ fn machine(results: &Results) -> String {
 
 fn checked(results: &Results) -> String {
     let sum = |of: fn(&Figures) -> u64| results.rows.iter().map(of).sum::<u64>();
+    let written = match results.rw.writes() {
+        true => " (of a write its buffer; some blocks read back at the end)",
+        false => "",
+    };
     format!(
-        "verified: {} reads by first and last word, {} of them (1 in {FULL_EVERY}) word by word; {} failed, {} wrong",
+        "verified: {} {} by first and last word, {} of them (1 in {FULL_EVERY}) word by word{written}; {} failed, {} wrong",
         sum(|row| row.checked),
+        results.rw.noun(),
         sum(|row| row.checked_in_full),
         sum(|row| row.failed),
         sum(Figures::wrong)
@@ -403,12 +413,14 @@ fn note(results: &Results) -> String {
         depth => {
             let depth = depth.map_or("many".to_owned(), |depth| depth.to_string());
             format!(
-                ": on the page cache a ring holds {depth} a core and pread 1, so their latencies are not comparable"
+                ": on the page cache a ring holds {depth} a core and {} 1, so their latencies are not comparable",
+                results.rw.calls()
             )
         }
     };
     format!(
-        "latency is to within 1.6 % and at the reads in flight of its row (~ estimated: rate times mean latency){cached}"
+        "latency is to within 1.6 % and at the {} in flight of its row (~ estimated: rate times mean latency){cached}",
+        results.rw.noun()
     )
 }
 
@@ -426,8 +438,10 @@ fn verdicts(results: &Results) -> Vec<String> {
             let (ring, pread) = (find(phase, Lane::Ring)?, find(phase, Lane::Pread)?);
             let carrier = if is_fallback(results) { "the fallback" } else { "io_uring" };
             Some(format!(
-                "{phase}: {carrier} does {:.2}x the reads of pread at {:.2}x the CPU each and {:.3}x the system calls{}",
+                "{phase}: {carrier} does {:.2}x the {} of {} at {:.2}x the CPU each and {:.3}x the system calls{}",
                 seqstats::ratio(ring.per_second(), pread.per_second()),
+                results.rw.noun(),
+                results.rw.calls(),
                 seqstats::ratio(ring.cpu_ns_per_read(), pread.cpu_ns_per_read()),
                 seqstats::ratio(ring.calls_per_read(), pread.calls_per_read()),
                 unequal(ring, pread)
@@ -441,15 +455,16 @@ fn unequal(ring: &Figures, pread: &Figures) -> String {
     if ring.phase == Phase::Cached || ring.allowed == pread.allowed {
         return String::new();
     }
+    let (noun, calls) = (ring.rw.noun(), ring.rw.calls());
     if ring.depth == Depth::Auto {
         return format!(
-            " (not at equal reads in flight: {:.0} against {:.0}, since the ring found its own)",
+            " (not at equal {noun} in flight: {:.0} against {:.0}, since the ring found its own)",
             ring.in_flight(),
             pread.in_flight()
         );
     }
     format!(
-        " (not at equal reads in flight: {} against {}, for pread is capped at {PREADS_MAX} threads)",
+        " (not at equal {noun} in flight: {} against {}, for {calls} is capped at {PREADS_MAX} threads)",
         ring.allowed, pread.allowed
     )
 }

@@ -197,6 +197,17 @@ fn writes_and_mixes_are_checked_and_read_back() {
             told.contains(words) && told.contains("0 failed, 0 wrong"),
             "{told}"
         );
+        let plain = |call: &str| {
+            told.lines()
+                .any(|line| line.starts_with("page cache  ") && line.contains(call))
+        };
+        if work.ends_with("write") {
+            assert!(plain("pwrite x") && !told.contains("pread"), "{told}");
+            assert!(!told.contains(" reads"), "{told}");
+        }
+        if work == "read" {
+            assert!(plain("pread x") && !told.contains("write"), "{told}");
+        }
         for row in json["rows"].as_array().unwrap() {
             assert!(
                 row["ops"].as_u64().unwrap() > 0 && row["wrong"] == 0,
@@ -204,6 +215,40 @@ fn writes_and_mixes_are_checked_and_read_back() {
             );
         }
     }
+}
+
+#[test]
+fn a_dash_is_standard_output_and_the_text_goes_to_standard_error() {
+    let home = dir();
+    let there = |args: &[&str]| crate::kit::uring(args).current_dir(home.path()).output().unwrap();
+    let place = home.path().to_str().unwrap();
+    let mut runs = vec![(vec!["probe", "--json", "-"], "kernel ")];
+    if rings() {
+        let bench = [
+            "bench",
+            "--dir",
+            place,
+            "--size",
+            "1MiB",
+            "--seconds",
+            "0.1",
+            "--static",
+            "2",
+            "--json",
+            "-",
+        ];
+        runs.push((bench.to_vec(), "verified: "));
+    }
+    for (args, word) in runs {
+        let output = there(&args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && text.contains(word), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
+        assert!(json.is_object());
+        assert!(is_empty(home.path()), "no file is made");
+    }
+    let both = there(&["bench", "--dir", place, "--json", "-", "--report", "-"]);
+    crate::kit::refused(&both, &["--json", "--report", "the same file"]);
 }
 
 #[test]
