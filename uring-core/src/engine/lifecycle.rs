@@ -17,6 +17,7 @@ use super::worker::{Broken, Ready, work};
 use super::{Engine, Inner};
 use crate::error::{Error, ErrorKind, SetupError};
 use crate::exec::home::Home;
+use crate::sys::fork::Token as ForkToken;
 use rcu_map::RcuCell;
 use std::io;
 use std::rc::Rc;
@@ -157,6 +158,7 @@ impl Engine {
             asked,
             plan,
             threads,
+            fork: ForkToken::current(),
         });
         let set = inner.resident.whole.set(Arc::downgrade(&inner));
         debug_assert!(set.is_ok(), "an engine is made once");
@@ -164,6 +166,7 @@ impl Engine {
     }
 
     fn station(&self, core: usize) -> Result<Shared, Error> {
+        self.inner.check()?;
         let station = self.inner.stations.get(core);
         station
             .map(RcuCell::load_full)
@@ -250,7 +253,7 @@ impl Engine {
 
     /// Ends the engine, whatever handles there are: no core takes anything more, tasks are dropped, operations cancelled and
     /// given back. Waits for that, the rings' drain limit and five seconds at most; on a core's own thread not at all. Whether
-    /// all cores are over. May be called again.
+    /// all cores are over. May be called again. In a forked child, which has none of the cores, it does nothing.
     pub fn shut_down(&self) -> bool {
         self.inner.shut_down()
     }
@@ -258,6 +261,9 @@ impl Engine {
 
 impl Inner {
     fn shut_down(&self) -> bool {
+        if self.check().is_err() {
+            return false;
+        }
         let running = {
             let mut threads = self.threads.lock();
             threads.ended = true;
@@ -284,5 +290,10 @@ impl Drop for Inner {
     /// The last handle is gone: as [`Engine::shut_down`].
     fn drop(&mut self) {
         self.shut_down();
+        if self.check().is_err() {
+            // The parent's: threads that are not there to be detached, cells that readers of those threads may hold.
+            let list = std::mem::take(&mut self.threads);
+            std::mem::forget((list, std::mem::take(&mut self.stations)));
+        }
     }
 }

@@ -49,7 +49,9 @@ pub use settings::{Settings, SettingsReader, SharedSettings};
 pub use spawn::{NotSent, Sending};
 pub use submit::Submission;
 
+use crate::error::{Error, ErrorKind};
 use crate::stats::Sources;
+use crate::sys::fork::Token as ForkToken;
 use lifecycle::Threads;
 use local::Resident;
 use plan::Plan;
@@ -83,6 +85,8 @@ pub(crate) struct Inner {
     asked: Builder,
     plan: Plan,
     threads: Threads,
+    /// Whose threads these are.
+    fork: ForkToken,
 }
 
 impl Engine {
@@ -149,6 +153,15 @@ impl Engine {
 }
 
 impl Inner {
+    /// A forked child has none of the threads.
+    fn check(&self) -> Result<(), Error> {
+        if self.fork.is_current() {
+            Ok(())
+        } else {
+            Err(Error::of(ErrorKind::Forked))
+        }
+    }
+
     /// The core that serves a processor.
     fn nearest(&self, processor: usize) -> usize {
         let routes = &self.plan.routes;

@@ -37,6 +37,7 @@ impl<F> fmt::Display for NotSent<F> {
         let why = match self.error.kind() {
             ErrorKind::WouldBlock => "its core's mailbox is full: send_on waits for room",
             ErrorKind::InvalidInput => "there is no core of that number",
+            ErrorKind::Forked => "the engine is the parent's of this forked process: make one of its own",
             _ => "its core is gone",
         };
         write!(f, "the task was not taken: {why}")
@@ -154,6 +155,9 @@ impl Engine {
             let not_sent = NotSent { make, error };
             Err(Declined { not_sent, full })
         };
+        if let Err(error) = self.inner.check() {
+            return decline(make, error.kind(), None);
+        }
         let Some(station) = self.inner.stations.get(core) else {
             return decline(make, ErrorKind::InvalidInput, None);
         };

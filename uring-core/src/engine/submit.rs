@@ -262,7 +262,7 @@ enum Sent<O: Operation> {
     /// Full: there.
     Full(O, Shared),
     /// No core takes anything any more.
-    Closed(O),
+    Closed(O, ErrorKind),
 }
 
 impl Engine {
@@ -313,7 +313,7 @@ impl Engine {
                 });
             }
             Sent::Full(op, _) => (op, ErrorKind::WouldBlock),
-            Sent::Closed(op) => (op, ErrorKind::Closed),
+            Sent::Closed(op, kind) => (op, kind),
         };
         let error = Error::of(kind);
         Err(Rejected { op, error })
@@ -325,7 +325,7 @@ impl Engine {
     {
         let stage = match self.send(op, way) {
             Sent::Gone(ticket, core) => Stage::Sent(ticket, Arc::downgrade(&self.inner), core),
-            Sent::Full(op, _) | Sent::Closed(op) => Stage::Here(op, self.clone(), way),
+            Sent::Full(op, _) | Sent::Closed(op, _) => Stage::Here(op, self.clone(), way),
         };
         Submission { stage }
     }
@@ -334,6 +334,9 @@ impl Engine {
     where
         O::Output: Send,
     {
+        if let Err(error) = self.inner.check() {
+            return Sent::Closed(op, error.kind());
+        }
         let (ticket, first) = (Ticket::new(op), self.inner.first(way));
         let cores = self.inner.stations.len();
         let candidates = match way {
@@ -358,7 +361,7 @@ impl Engine {
                 }
             }
         }
-        Sent::Closed(ticket.take().expect("O1: sent nowhere"))
+        Sent::Closed(ticket.take().expect("O1: sent nowhere"), ErrorKind::Closed)
     }
 }
 
@@ -460,8 +463,8 @@ where
                         station.wait_for_room(cx.waker());
                         told = Some(station);
                     }
-                    Sent::Closed(op) => {
-                        return Poll::Ready(op.finish(Outcome::failed(Error::of(ErrorKind::Closed))));
+                    Sent::Closed(op, kind) => {
+                        return Poll::Ready(op.finish(Outcome::failed(Error::of(kind))));
                     }
                 },
                 Stage::Sent(ticket, engine, core) => {

@@ -1,7 +1,7 @@
 //! What an operation is to the ring: an entry to submit, and something to make of the completion.
 
 use super::core::Core;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::sys::abi::{self, Sqe};
 use std::any::TypeId;
 
@@ -14,11 +14,19 @@ pub struct Outcome {
     pub flags: u32,
 }
 
+/// Flags of no kernel's: the error is of a kind that no number tells.
+const CLOSED: u32 = 1 << 14;
+const FORKED: u32 = 1 << 13;
+
 impl Outcome {
     pub(crate) const fn failed(error: Error) -> Self {
         Self {
             raw: -error.errno(),
-            flags: 0,
+            flags: match error.kind() {
+                ErrorKind::Closed => CLOSED,
+                ErrorKind::Forked => FORKED,
+                _ => 0,
+            },
         }
     }
 
@@ -27,6 +35,10 @@ impl Outcome {
     pub fn result(self) -> Result<u32, Error> {
         if self.raw >= 0 {
             Ok(self.raw as u32)
+        } else if self.flags & CLOSED != 0 {
+            Err(Error::of(ErrorKind::Closed))
+        } else if self.flags & FORKED != 0 {
+            Err(Error::of(ErrorKind::Forked))
         } else {
             Err(Error::from_errno(-self.raw))
         }

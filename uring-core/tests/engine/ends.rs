@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use uring_core::engine::{CoreState, Engine, JoinError, current, ring, sleep, spawn_local};
 use uring_core::op::{Nop, Open, Read, Timeout};
-use uring_core::totals;
+use uring_core::{ErrorKind, totals};
 
 type StuckRead = uring_core::engine::Submission<Read<Vec<u8>, UnixStream>>;
 
@@ -144,7 +144,7 @@ fn dropped_with_tasks_and_operations_everything_comes_back() {
         assert_eq!(Arc::strong_count(&held), 1);
         assert_eq!(state(&engine, 0), CoreState::Stopped);
         let late = engine.submit(Nop::new()).wait().unwrap_err();
-        assert_eq!(late.errno(), libc::ESHUTDOWN);
+        assert_eq!(late.kind(), ErrorKind::Closed);
         assert!(engine.spawn_on(0, || async {}).is_err());
         assert!(engine.shut_down(), "twice");
     }
@@ -337,4 +337,39 @@ fn what_the_kernel_still_holds_when_a_ring_goes_is_answered_by_the_reaper() {
         }
     }
     panic!("nothing ever outlived its ring");
+}
+
+#[test]
+fn d7_a_forked_child_is_refused_and_waits_for_nobody() {
+    let engine = engine(2);
+    engine.submit(Nop::new()).wait().unwrap();
+    // SAFETY: the child takes no lock that another thread may have held, and calls `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: has the child ended if it hangs.
+        unsafe { libc::alarm(3) };
+        let forked = |kind| kind == ErrorKind::Forked;
+        let mut refused = forked(engine.submit(Nop::new()).wait().unwrap_err().kind());
+        refused &= engine
+            .try_submit(Nop::new())
+            .is_err_and(|it| forked(it.error.kind()));
+        refused &= engine
+            .spawn_on(0, || async {})
+            .is_err_and(|it| forked(it.error.kind()));
+        refused &= engine.pause(0).is_err_and(|error| forked(error.kind()));
+        refused &= engine.fail(0).is_err_and(|error| forked(error.kind()));
+        refused &= !engine.shut_down();
+        drop(engine);
+        // SAFETY: ends the child at once, without running destructors.
+        unsafe { libc::_exit(i32::from(!refused)) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    unsafe { libc::waitpid(pid, &mut status, 0) };
+    assert!(
+        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+        "{status}"
+    );
+    engine.submit(Nop::new()).wait().unwrap();
+    assert!(engine.shut_down());
 }
