@@ -197,6 +197,7 @@ impl Domain {
     /// to 256 levels deep.
     pub fn collect(&self) -> usize {
         self.flush();
+        self.core().forget_blocker();
         self.core().sweep().0
     }
 

@@ -70,8 +70,10 @@ impl Blocker {
     }
 
     fn still_holds(self) -> bool {
-        // SAFETY: as above. Relaxed: a hint; a sweep decides.
-        Word(unsafe { &*self.0 }.state.load(Ordering::Relaxed)).holds_as(self.1)
+        // SAFETY: as above.
+        let record = unsafe { &*self.0 };
+        // Relaxed: a hint; a sweep decides. What a fork left behind never moves, and holds nothing.
+        Word(record.state.load(Ordering::Relaxed)).holds_as(self.1) && !super::fork::is_ghost(record)
     }
 
     /// Names the reader, to whose thread `asked` bytes were refused.
@@ -126,6 +128,12 @@ impl Core {
             self.remember_blocker(record, word);
         }
         freed
+    }
+
+    /// Has the next attempt look again, whoever held back the last one.
+    pub(super) fn forget_blocker(&self) {
+        // Relaxed: a hint, as in `remember_blocker`.
+        self.blocker.store(std::ptr::null_mut(), Ordering::Relaxed);
     }
 
     fn remember_blocker(&self, record: *const Record, word: Word) {

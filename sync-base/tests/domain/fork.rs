@@ -1,6 +1,6 @@
 //! Forks: the child has one thread, and the memory of all.
 
-use super::{Drops, eventually, retire, sleeper};
+use super::{Drops, eventually, retire, retire_scarce, sleeper};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -54,6 +54,36 @@ fn after_a_fork_the_guards_of_absent_threads_are_ghosts() {
     thread.join().unwrap();
     domain.collect();
     assert_eq!(drops.count(), 1);
+}
+
+/// What held back the parent's last attempt is not in the child: no attempt there may be skipped for it.
+#[test]
+fn after_a_fork_no_absent_reader_stands_in_the_way_of_tending_admission_or_a_threads_own_turns() {
+    let domain = Domain::builder().garbage_limit(64).batch(1).build();
+    let drops = Drops::default();
+    let (wake, thread) = sleeper(&domain, "absent");
+    retire_scarce(&domain, &drops);
+    assert_eq!(domain.tend(), 0);
+    let accepted = (0..1_000).take_while(|_| {
+        let admitted = domain.try_admit(8).is_ok();
+        if admitted {
+            retire(&domain, &drops);
+        }
+        admitted
+    });
+    assert!(accepted.count() < 1_000, "the limit is reached");
+    let tends = || domain.tend() > 0 && drops.count() > 0;
+    assert!(in_child(tends), "tend");
+    let admits = || (0..100).all(|_| domain.try_admit(8).is_ok());
+    assert!(in_child(admits), "try_admit");
+    let turns = || {
+        retire(&domain, &drops);
+        drops.count() > 0
+    };
+    assert!(in_child(turns), "retire");
+    assert_eq!(drops.count(), 0);
+    drop(wake);
+    thread.join().unwrap();
 }
 
 /// Forks while other threads retire, collect and end; each child does what `child` says with its copy of the domain.
