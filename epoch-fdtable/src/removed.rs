@@ -46,6 +46,10 @@ pub enum Closed {
     /// A reader is in the middle of a section, so the storage (and for a real descriptor the number) follows when it
     /// has left, with the next close or insert of a real descriptor by any thread, or with the end of this thread's own
     /// section; but the value was cut off from what it named: the file is closed, the peer has seen it.
+    ///
+    /// A reader that the scheduler has preempted keeps every number severed meanwhile: closes a second times the longest
+    /// time that a reader is away must stay well below `RLIMIT_NOFILE`. A thread's section that it began through a
+    /// `sync_base::Reader` does not free the number at its end; the next close or insert does.
     Severed,
     /// A reader is in the middle of a section and this type cannot be cut off: dropped when the reader has left, as for
     /// [`Severed`](Self::Severed).

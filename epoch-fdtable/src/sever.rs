@@ -39,6 +39,9 @@ pub trait Sever {
 
 /// Replaces an open descriptor by one on which every operation fails with `EBADF`; its file is closed by that.
 ///
+/// Do not close descriptors by range behind the process's back (`closefrom`, `close_range`): the dead descriptor is one of
+/// them, and where its number is given out again severing replaces a file by that one instead, a live stranger.
+///
 /// # Errors
 /// What `open(2)` gave when the first call made the dead descriptor, or what `dup3(2)` gave.
 pub fn sever_descriptor(fd: BorrowedFd<'_>) -> io::Result<()> {

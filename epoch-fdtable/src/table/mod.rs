@@ -109,6 +109,9 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
 
     /// Makes an empty table that reclaims through this backend; otherwise as [`with_limits`](FdTable::with_limits).
     ///
+    /// Values that hold the last handle of the backend's own domain are never freed by a thread that lives on: see
+    /// [`Domain`](sync_base::Domain).
+    ///
     /// # Panics
     /// When `hard_limit` is above 2^26 or below `limit`.
     pub fn with_reclaim(limit: u32, hard_limit: u32, reclaim: R) -> Self {

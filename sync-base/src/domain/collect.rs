@@ -421,7 +421,9 @@ fn begin_turn(record: &Record) -> bool {
             if let Some((blocker, word)) = owner.blocker {
                 let blocker = &*blocker; // Records live as long as the core.
                 // Relaxed: a hint; the same section means that nothing has changed for us, unless a fork left it behind.
-                if Word(blocker.state.load(Ordering::Relaxed)).holds_as(word) && !super::fork::is_ghost(blocker) {
+                if Word(blocker.state.load(Ordering::Relaxed)).holds_as(word)
+                    && !super::fork::is_ghost(blocker)
+                {
                     return false;
                 }
                 owner.blocker = None;

@@ -27,6 +27,8 @@ pub(super) struct Core {
     /// The reader that held back the last sweep of the whole domain, with its state then.
     pub(super) blocker: AtomicPtr<Record>,
     pub(super) blocker_word: AtomicU64,
+    /// When an operation was refused that nobody's leaving has made room for yet; zero if none.
+    pub(super) refused: AtomicU64,
     pub(super) settings: Settings,
     /// Which of a thread's short cuts this domain uses.
     pub(super) slot: usize,
@@ -81,6 +83,7 @@ macro_rules! core_new {
                 scarce: AtomicUsize::new(0),
                 blocker: AtomicPtr::new(std::ptr::null_mut()),
                 blocker_word: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
                 settings,
                 slot,
                 counts: CachePadded::new(Counts {

@@ -13,6 +13,10 @@ use std::time::Duration;
 /// A value: give a structure its own to bound what its readers can hold back, or share [`Domain::global`]. Clones name
 /// the same domain. When the last handle and [`Reader`] is dropped, all garbage is freed; what a thread that is just ending
 /// has in hand, by that thread a moment later.
+///
+/// Garbage that itself holds a handle keeps the domain alive, and the domain the garbage: where that is the last handle, a
+/// thread that lives on never frees it. Call [`collect`](Self::collect) before the last other handle goes, or retire nothing
+/// that holds one (a map whose values are maps of the same domain).
 #[derive(Debug)]
 pub struct Domain {
     core: *const Core,
@@ -157,7 +161,9 @@ impl Domain {
 
     /// Asks whether `bytes` more of garbage may be made, before an operation that makes it and can be refused.
     ///
-    /// One load while there is room. Past the limit it frees what can be freed, whoever retired it.
+    /// One load while there is room. Past the limit it frees what can be freed, whoever retired it. Where nothing waits and
+    /// `bytes` alone are more than the limit, it is refused until each reader that was in the way has left its section, then
+    /// let through whoever has begun one since.
     ///
     /// # Errors
     /// [`Stalled`] names the reader that holds the garbage back; the operation should hand back what it was given.

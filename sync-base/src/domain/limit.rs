@@ -40,7 +40,11 @@ impl fmt::Display for Stalled {
         } else {
             write!(f, "a reader on thread {thread} ({name})")?;
         }
-        write!(f, " holds back {garbage} bytes of garbage (limit {limit})")?;
+        if *garbage > 0 {
+            write!(f, " holds back {garbage} bytes of garbage (limit {limit})")?;
+        } else {
+            write!(f, " has not left its section (limit of garbage {limit} bytes)")?;
+        }
         if *asked > 0 {
             write!(f, ", and {asked} more would pass the limit")?;
         }
@@ -109,10 +113,31 @@ impl Core {
         }
         // Without a reader to blame, what is left is being freed by others or newer than the sweep.
         let Some((record, word)) = blocker else {
+            // Relaxed: a hint for `have_made_way`: nobody is in the way.
+            self.refused.store(0, Ordering::Relaxed);
             return Ok(());
         };
-        self.remember_blocker(record, word);
+        if self.garbage.get() == 0 && self.have_made_way(word) {
+            return Ok(());
+        }
+        let stamp = self.remember_blocker(record, word);
+        // Relaxed, both: a hint for `have_made_way`.
+        if self.refused.load(Ordering::Relaxed) == 0 {
+            self.refused.store(stamp, Ordering::Relaxed);
+        }
         Err(Blocker(record, word))
+    }
+
+    /// Whether an operation that is greater by itself than the limit is to be let through, though the oldest reader is in a
+    /// section: for the readers that were in the way when one was refused have all left, and some reader always is.
+    fn have_made_way(&self, oldest: Word) -> bool {
+        // Relaxed, both: a hint; what a race decides is which of two operations goes first.
+        let stamp = self.refused.load(Ordering::Relaxed);
+        let made_way = stamp != 0 && oldest.epoch() > stamp;
+        if made_way {
+            self.refused.store(0, Ordering::Relaxed);
+        }
+        made_way
     }
 
     /// Sweeps for what is scarce, unless the reader that held back the last sweep holds back this one too: what was
@@ -136,10 +161,14 @@ impl Core {
         self.blocker.store(std::ptr::null_mut(), Ordering::Relaxed);
     }
 
-    fn remember_blocker(&self, record: *const Record, word: Word) {
+    /// Ends the present epoch, which it returns: so that the reader's next section looks other than this one, though
+    /// nothing is retired between.
+    fn remember_blocker(&self, record: *const Record, word: Word) -> u64 {
+        let stamp = self.stamp();
         // Relaxed, both: a hint, checked against the record itself; records live as long as the core.
         self.blocker_word.store(word.0, Ordering::Relaxed);
         self.blocker.store(record.cast_mut(), Ordering::Relaxed);
+        stamp
     }
 
     /// The reader that held back the last sweep, if it has not moved.

@@ -186,3 +186,46 @@ fn a_refusal_says_what_was_asked_and_what_helps_if_the_limit_is_too_small_for_it
     wake.send(()).unwrap();
     thread.join().unwrap();
 }
+
+/// Nothing is retired between the sections, so that nothing but the refusals themselves can tell them apart.
+#[test]
+fn what_is_greater_than_the_limit_is_refused_for_a_section_and_admitted_after_it_though_the_next_has_begun() {
+    let domain = Domain::builder().garbage_limit(10).build();
+    let (next, began) = (Barrier::new(2), Barrier::new(2));
+    std::thread::scope(|s| {
+        let (domain, next, began) = (&domain, &next, &began);
+        s.spawn(move || {
+            for _ in 0..10 {
+                next.wait();
+                let guard = domain.pin();
+                began.wait();
+                next.wait();
+                drop(guard);
+                let _again = domain.pin();
+                began.wait();
+                next.wait();
+                began.wait();
+            }
+        });
+        for _ in 0..10 {
+            next.wait();
+            began.wait();
+            for _ in 0..3 {
+                let stalled = domain.try_admit(11).unwrap_err();
+                assert_eq!(stalled.garbage, 0);
+                assert!(!stalled.to_string().contains(" 0 bytes"), "{stalled}");
+                assert!(stalled.to_string().contains("has not left"), "{stalled}");
+            }
+            next.wait();
+            began.wait();
+            assert_eq!(domain.try_admit(11), Ok(()));
+            assert!(
+                domain.try_admit(11).is_err(),
+                "once: this section is in the way of the next"
+            );
+            next.wait();
+            began.wait();
+            assert_eq!(domain.try_admit(11), Ok(()), "nobody reads");
+        }
+    });
+}
