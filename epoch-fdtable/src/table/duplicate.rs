@@ -103,6 +103,9 @@ impl<T: Send + Sync + 'static, R: Reclaim> FdTable<T, R> {
     /// Opens the lowest free descriptor for a value that came from this table or another of the same backend, as a
     /// descriptor received over a socket.
     ///
+    /// The value ends as this table's do from here on: one of a type of your own ends promptly only where this table too was
+    /// made [`ending_promptly`](Self::ending_promptly).
+    ///
     /// # Errors
     /// The handle, with [`FdError::Full`] or [`FdError::Shut`].
     pub fn insert_shared(&self, shared: Shared<T, R>, flags: Flags) -> Result<Handle, Refused<Shared<T, R>>> {
