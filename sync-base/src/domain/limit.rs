@@ -121,8 +121,9 @@ impl Core {
             return Ok(());
         }
         let stamp = self.remember_blocker(record, word);
-        // Relaxed, both: a hint for `have_made_way`.
+        // Relaxed: a hint for `have_made_way`.
         if self.refused.load(Ordering::Relaxed) == 0 {
+            // Relaxed: as above.
             self.refused.store(stamp, Ordering::Relaxed);
         }
         Err(Blocker(record, word))
@@ -131,10 +132,11 @@ impl Core {
     /// Whether an operation that is greater by itself than the limit is to be let through, though the oldest reader is in a
     /// section: for the readers that were in the way when one was refused have all left, and some reader always is.
     fn have_made_way(&self, oldest: Word) -> bool {
-        // Relaxed, both: a hint; what a race decides is which of two operations goes first.
+        // Relaxed: a hint; what a race decides is which of two operations goes first.
         let stamp = self.refused.load(Ordering::Relaxed);
         let made_way = stamp != 0 && oldest.epoch() > stamp;
         if made_way {
+            // Relaxed: as above.
             self.refused.store(0, Ordering::Relaxed);
         }
         made_way
