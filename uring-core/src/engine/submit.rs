@@ -289,7 +289,8 @@ impl Engine {
 
     /// Gives an operation to the ring of one core; as [`submit`](Engine::submit), but to no other.
     ///
-    /// An operation for a core that does not exist, or is gone, comes back as an error of its own.
+    /// An operation for a core that does not exist comes back with [`ErrorKind::InvalidInput`], one for a core that is gone with
+    /// [`ErrorKind::Closed`].
     pub fn submit_on<O: Operation>(&self, core: usize, op: O) -> Submission<O>
     where
         O::Output: Send,
@@ -361,7 +362,12 @@ impl Engine {
                 }
             }
         }
-        Sent::Closed(ticket.take().expect("O1: sent nowhere"), ErrorKind::Closed)
+        let kind = if first < cores {
+            ErrorKind::Closed
+        } else {
+            ErrorKind::InvalidInput
+        };
+        Sent::Closed(ticket.take().expect("O1: sent nowhere"), kind)
     }
 }
 

@@ -44,6 +44,8 @@ fn a_cancellation_overtakes_operations_that_wait_for_room() {
         assert_eq!(buf, [n as u8; 8]);
     }
     engine.submit(Nop::new()).wait().unwrap();
+    let nowhere = engine.submit_on(9, Nop::new()).wait().unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::InvalidInput);
 }
 
 #[test]
