@@ -76,4 +76,8 @@ unsafe impl<D: IoFd> Multishot for Accept<D> {
     fn item(&mut self, outcome: Outcome) -> Self::Item {
         connection(outcome)
     }
+
+    fn goes_on_after(&self, _: Outcome) -> bool {
+        self.again
+    }
 }

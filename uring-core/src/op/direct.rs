@@ -145,6 +145,10 @@ unsafe impl<D: IoFd> Multishot for Direct<Accept<D>> {
             To::Reserved(_) => Err(Error::from_errno(libc::EINVAL)),
         }
     }
+
+    fn goes_on_after(&self, last: Outcome) -> bool {
+        self.op.goes_on_after(last)
+    }
 }
 
 /// Gives a file that only its ring knows a descriptor (Linux 6.8), to hand it to other code. The slot stays.

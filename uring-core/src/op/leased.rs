@@ -41,6 +41,10 @@ impl<D: IoFd> RecvLeased<D> {
         self
     }
 
+    fn is_series(&self) -> bool {
+        self.again
+    }
+
     fn entry(&self) -> Sqe {
         Sqe {
             ioprio: if self.again { RECV_MULTISHOT } else { 0 },
@@ -64,6 +68,10 @@ impl<D: IoFd> ReadLeased<D> {
             fd,
             picks: Picks::new(group),
         }
+    }
+
+    fn is_series(&self) -> bool {
+        true
     }
 
     fn entry(&self) -> Sqe {
@@ -113,6 +121,11 @@ macro_rules! leases {
                 result_of(outcome, $code)?;
                 lease
             }
+
+            fn goes_on_after(&self, last: Outcome) -> bool {
+                // No bytes are the end of the data.
+                self.is_series() && last.raw != 0
+            }
         }
     };
 }
@@ -136,7 +149,7 @@ enum Stage<'r, D: IoFd> {
     Armed(Items<'r, RecvLeased<D>>),
     /// The group had run out: a buffer has to come back first.
     Dry,
-    /// The series ended before the data did: the next poll submits again.
+    /// The next poll submits.
     Idle,
     Over,
 }
@@ -166,9 +179,7 @@ impl<D: IoFd + Clone> Receiving<'_, D> {
                 }
                 Stage::Armed(items) => match ready!(items.poll_item(cx)) {
                     Some(Ok(Some(lease))) => return Poll::Ready(Some(Ok(lease))),
-                    // The kernel ends a series when completions overflow too: after data, and that was no end.
-                    None => self.stage = Stage::Idle,
-                    Some(Ok(None)) => self.stage = Stage::Over,
+                    None | Some(Ok(None)) => self.stage = Stage::Over,
                     Some(Err(error)) => {
                         let dry = error.kind() == ErrorKind::WouldBlock;
                         self.stage = if dry { Stage::Dry } else { Stage::Over };
@@ -192,8 +203,8 @@ where
 }
 
 impl Core {
-    /// Receives all that a connection sends into buffers of a group: a multishot receive that is submitted again when the
-    /// kernel ends it before the data ends.
+    /// Receives all that a connection sends into buffers of a group: a multishot receive that is submitted again whenever it
+    /// ends before the data does. A consumer that does not keep up loses nothing: what it has not taken stays in the socket.
     pub fn receive<D: IoFd + Clone>(&self, fd: D, group: &BufGroup) -> Receiving<'_, D> {
         Receiving {
             core: self,

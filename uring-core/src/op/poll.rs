@@ -74,4 +74,8 @@ unsafe impl<D: IoFd> Multishot for Poll<D> {
     fn item(&mut self, outcome: Outcome) -> Self::Item {
         result_of(outcome, code::POLL_ADD).map(|events| events as i16)
     }
+
+    fn goes_on_after(&self, _: Outcome) -> bool {
+        self.again
+    }
 }

@@ -8,7 +8,7 @@
 //! ring's own, so that whoever sleeps on the ring wakes for it.
 
 use super::core::{Core, Inner};
-use super::table::{CANCEL_ASKED, CANCEL_WANTED, FIXED, Hot, OWN, OpId, State};
+use super::table::{CANCEL_ASKED, CANCEL_TOLD, CANCEL_WANTED, FIXED, Hot, OWN, OpId, State};
 use crate::error::{Error, ErrorKind};
 use crate::sys::abi::{Sqe, code};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -72,7 +72,7 @@ impl Core {
         if !inner.is_live(self.id, id) || inner.table.hot(id.slot).state != State::InFlight {
             return Err(Error::of(ErrorKind::Stale));
         }
-        inner.want_cancel(id.slot);
+        inner.told_to_cancel(id.slot);
         drop(inner);
         self.nudge();
         Ok(())
@@ -102,7 +102,7 @@ impl Core {
         for slot in inner.table.occupied() {
             let hot = inner.table.hot(slot);
             if hot.state == State::InFlight && wanted(hot) {
-                inner.want_cancel(slot);
+                inner.told_to_cancel(slot);
                 count += 1;
             }
         }
@@ -121,6 +121,12 @@ impl Inner {
             hot.flags |= CANCEL_WANTED;
             self.cancels.push_back(&mut self.table, slot);
         }
+    }
+
+    /// The same for a cancellation that the caller asked for.
+    fn told_to_cancel(&mut self, slot: u32) {
+        self.table.hot(slot).flags |= CANCEL_TOLD;
+        self.want_cancel(slot);
     }
 
     /// Turns wanted cancellations into submissions, as far as room and credit reach; the rest stays wanted.

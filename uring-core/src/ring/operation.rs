@@ -113,6 +113,12 @@ pub unsafe trait Multishot: Operation {
 
     /// Makes the item of one completion, which owns what came with it.
     fn item(&mut self, outcome: Outcome) -> Self::Item;
+
+    /// Whether the series is not over although this was its last completion, a success or a cancellation that the caller did
+    /// not ask for: what comes meanwhile waits, and the operation submitted again goes on with it.
+    fn goes_on_after(&self, _last: Outcome) -> bool {
+        false
+    }
 }
 
 /// What the table must know of an operation whose type it does not know.

@@ -2,7 +2,8 @@
 
 use super::core::{Continuation, Core};
 use super::operation::{ContVtable, Multishot, Outcome, Shots};
-use super::table::{OP_BYTES, OpId, State, Style};
+use super::table::{CANCEL_TOLD, OP_BYTES, OpId, State, Style};
+use crate::error::{Error, ErrorKind};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -10,14 +11,19 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// Items that may wait for their consumer. Beyond it the operation is cancelled, so that a consumer that does not keep up
-/// costs a bounded amount of memory: the stream ends after what has come so far.
+/// Items that may wait for their consumer. Beyond it the stream cancels its operation, so that a consumer that does not keep
+/// up costs a bounded amount of memory, and submits it again when all are taken; what cannot be submitted again ends there.
 const BACKLOG: usize = 1024;
 
 /// A multishot operation as a stream of items. Made by [`Core::stream`].
 ///
-/// Ends after the item that says why: an error, or the last of a finite series. Dropping it cancels the operation and
-/// gives back what came and was not taken.
+/// Ends after the item that says why: an error, or the last of a finite series. A series that the kernel breaks off, for want
+/// of room for its completions, is none, nor is one that the stream itself broke off because 1,024 items waited for their
+/// consumer: once they are taken the operation is submitted again, under another [`id`](Items::id), and what came meanwhile
+/// waits where it came. An [`Inbox`](crate::op::Inbox), known to others by its id, ends there instead, with
+/// [`ErrorKind::WouldBlock`].
+///
+/// Dropping it cancels the operation and gives back what came and was not taken.
 #[must_use = "nothing is submitted before the first poll"]
 pub struct Items<'r, O: Multishot> {
     core: &'r Core,
@@ -26,7 +32,11 @@ pub struct Items<'r, O: Multishot> {
 
 enum Stage<O> {
     Fresh(O),
+    /// The series was broken off: to be submitted again as soon as there is room.
+    Again(O),
     Flying(OpId),
+    /// The same, but the caller had asked for its cancellation: to be told.
+    Called(O),
     Over,
 }
 
@@ -42,6 +52,8 @@ impl<O: Multishot> fmt::Debug for Items<'_, O> {
 struct Queue {
     items: VecDeque<Outcome>,
     waker: Option<Waker>,
+    /// So many waited that the stream cancelled the operation.
+    full: bool,
 }
 
 struct OfStream<O>(PhantomData<O>);
@@ -79,6 +91,7 @@ impl<O: Multishot> OfStream<O> {
             queue.items.push_back(outcome);
             let (waker, full) = (queue.waker.take(), queue.items.len() >= BACKLOG);
             if full && inner.table.hot(slot).state == State::InFlight {
+                queue.full = true;
                 inner.want_cancel(slot);
             }
             waker
@@ -129,26 +142,42 @@ impl<O: Multishot> Items<'_, O> {
     pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<O::Item>> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Over => Poll::Ready(None),
-            Stage::Fresh(op) => {
-                let queue = Queue {
-                    items: VecDeque::new(),
-                    waker: Some(cx.waker().clone()),
-                };
-                let cont = Continuation {
-                    value: queue,
-                    vtable: OfStream::<O>::VTABLE,
-                };
-                match self.core.admit(op, Style::Stream, Shots::<O>::VTABLE, Some(cont)) {
-                    Ok(id) => {
-                        self.stage = Stage::Flying(id);
-                        self.core.nudge();
-                        Poll::Pending
-                    }
-                    Err((mut op, _queue, error)) => Poll::Ready(Some(op.item(Outcome::failed(error)))),
+            Stage::Fresh(op) => match self.launch(op, cx) {
+                Ok(()) => Poll::Pending,
+                Err((mut op, error)) => Poll::Ready(Some(op.item(Outcome::failed(error)))),
+            },
+            Stage::Again(op) => match self.launch(op, cx) {
+                Ok(()) => Poll::Pending,
+                Err((op, error)) if error.is_retryable() => {
+                    self.stage = Stage::Again(op);
+                    self.core.wait_for_room(cx.waker());
+                    Poll::Pending
                 }
+                Err((mut op, error)) => Poll::Ready(Some(op.item(Outcome::failed(error)))),
+            },
+            Stage::Called(mut op) => {
+                let error = Error::of(ErrorKind::Cancelled);
+                Poll::Ready(Some(op.item(Outcome::failed(error))))
             }
             Stage::Flying(id) => self.look(id, cx),
         }
+    }
+
+    fn launch(&mut self, op: O, cx: &Context<'_>) -> Result<(), (O, Error)> {
+        let queue = Queue {
+            items: VecDeque::new(),
+            waker: Some(cx.waker().clone()),
+            full: false,
+        };
+        let cont = Continuation {
+            value: queue,
+            vtable: OfStream::<O>::VTABLE,
+        };
+        let admitted = self.core.admit(op, Style::Stream, Shots::<O>::VTABLE, Some(cont));
+        let id = admitted.map_err(|(op, _queue, error)| (op, error))?;
+        self.stage = Stage::Flying(id);
+        self.core.nudge();
+        Ok(())
     }
 
     fn look(&mut self, id: OpId, cx: &mut Context<'_>) -> Poll<Option<O::Item>> {
@@ -176,16 +205,43 @@ impl<O: Multishot> Items<'_, O> {
             self.stage = Stage::Flying(id);
             return Poll::Pending;
         }
-        let outcome = inner.table.hot(id.slot).outcome;
+        let hot = inner.table.hot(id.slot);
+        let (outcome, told) = (hot.outcome, hot.flags & CANCEL_TOLD != 0);
         // SAFETY: T1: complete, in no list, freed at once.
-        let mut op = unsafe { op_at.read() };
+        let op = unsafe { op_at.read() };
         // SAFETY: as above.
         let queue = unsafe { cont_at.read() };
         inner.table.free(id.slot);
         drop(guard);
+        let full = queue.full;
         drop(queue);
         self.core.offer_room();
-        Poll::Ready(Some(op.item(outcome)))
+        self.ended(op, outcome, full, told, cx)
+    }
+
+    /// Goes on from the last completion of a series: its end, or not.
+    fn ended(
+        &mut self,
+        mut op: O,
+        last: Outcome,
+        full: bool,
+        told: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<O::Item>> {
+        let goes_on = op.goes_on_after(last);
+        if full && !told && last.raw == -libc::ECANCELED {
+            if goes_on {
+                self.stage = Stage::Again(op);
+                return self.poll_item(cx);
+            }
+            let error = Error::of(ErrorKind::WouldBlock);
+            return Poll::Ready(Some(op.item(Outcome::failed(error))));
+        }
+        let item = op.item(last);
+        if goes_on && last.raw >= 0 {
+            self.stage = if told { Stage::Called(op) } else { Stage::Again(op) };
+        }
+        Poll::Ready(Some(item))
     }
 }
 

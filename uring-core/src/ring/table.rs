@@ -62,6 +62,8 @@ pub(crate) const CANCEL_WANTED: u8 = 1 << 0;
 pub(crate) const RESULT_SEEN: u8 = 1 << 1;
 /// Its cancellation was submitted at least once.
 pub(crate) const CANCEL_ASKED: u8 = 1 << 3;
+/// The caller asked for its cancellation, and not only the ring by itself.
+pub(crate) const CANCEL_TOLD: u8 = 1 << 6;
 /// The descriptor is the index of a registered file.
 pub(crate) const FIXED: u8 = 1 << 2;
 /// It holds a place, and the observer is told of its end.
