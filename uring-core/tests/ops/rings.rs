@@ -90,6 +90,27 @@ fn d7_streamed_inbox_names_itself_once_it_is_polled() {
     drop(items);
 }
 
+/// Others know an inbox by its id, so that it cannot go on under another: what came is handed out, then it says why it ends.
+#[test]
+fn d7_streamed_inbox_that_nobody_empties_ends_as_back_pressure() {
+    let (here, there) = (clean(&Options::new()), clean(&Options::new()));
+    let mut items = there.stream(Inbox::new());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(items.poll_item(&mut cx).is_pending());
+    there.poll().unwrap();
+    let mailbox = there.mailbox(items.id().unwrap()).unwrap();
+    for value in 0..1024 {
+        done(&here, Message::new(&mailbox, value).unwrap()).unwrap();
+        there.poll().unwrap();
+    }
+    for value in 0..1024 {
+        assert_eq!(there.block_on(items.next()).unwrap().unwrap(), Ok(value));
+    }
+    let end = there.block_on(items.next()).unwrap().unwrap().unwrap_err();
+    assert_eq!(end.kind(), ErrorKind::WouldBlock);
+    assert!(there.block_on(items.next()).unwrap().is_none());
+}
+
 #[test]
 fn e2_file_passes_to_a_slot_that_another_ring_offers() {
     let (here, there) = (clean(&Options::new()), clean(&Options::new()));
