@@ -1,7 +1,7 @@
 //! Readers that stay: the garbage limit, who is named, graces.
 
 use super::{Counted, Drops, retire, retire_scarce, sleeper};
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 use sync_base::Domain;
 
@@ -191,40 +191,41 @@ fn a_refusal_says_what_was_asked_and_what_helps_if_the_limit_is_too_small_for_it
 #[test]
 fn what_is_greater_than_the_limit_is_refused_for_a_section_and_admitted_after_it_though_the_next_has_begun() {
     let domain = Domain::builder().garbage_limit(10).build();
-    let (next, began) = (Barrier::new(2), Barrier::new(2));
     std::thread::scope(|s| {
-        let (domain, next, began) = (&domain, &next, &began);
+        let ((step, steps), (done, is_done)) = (mpsc::channel(), mpsc::channel());
+        let readers = &domain;
         s.spawn(move || {
-            for _ in 0..10 {
-                next.wait();
-                let guard = domain.pin();
-                began.wait();
-                next.wait();
-                drop(guard);
-                let _again = domain.pin();
-                began.wait();
-                next.wait();
-                began.wait();
+            let mut section = None;
+            // Ends the section there is, and begins another if told so.
+            for begins in steps {
+                drop(section.take());
+                section = bool::then(begins, || readers.pin());
+                done.send(()).unwrap();
             }
         });
+        // Owns its end, so that a failed assertion lets the reader go.
+        let next = move |begins| {
+            step.send(begins).unwrap();
+            is_done.recv().unwrap();
+        };
         for _ in 0..10 {
-            next.wait();
-            began.wait();
+            next(true);
             for _ in 0..3 {
                 let stalled = domain.try_admit(11).unwrap_err();
                 assert_eq!(stalled.garbage, 0);
-                assert!(!stalled.to_string().contains(" 0 bytes"), "{stalled}");
-                assert!(stalled.to_string().contains("has not left"), "{stalled}");
+                let text = stalled.to_string();
+                assert!(
+                    text.contains("has not left") && !text.contains(" 0 bytes"),
+                    "{text}"
+                );
             }
-            next.wait();
-            began.wait();
+            next(true);
             assert_eq!(domain.try_admit(11), Ok(()));
             assert!(
                 domain.try_admit(11).is_err(),
                 "once: this section is in the way of the next"
             );
-            next.wait();
-            began.wait();
+            next(false);
             assert_eq!(domain.try_admit(11), Ok(()), "nobody reads");
         }
     });
