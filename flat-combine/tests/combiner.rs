@@ -316,7 +316,8 @@ fn one_end_of_lot_covers_every_operation_before_its_caller_goes_on() {
                             thread::yield_now();
                             log.pending += 1;
                         });
-                        let before = done.fetch_add(1, Ordering::SeqCst) as u64 + 1;
+                        // AcqRel, pairs with itself: who sees a count sees what was pending before it.
+                        let before = done.fetch_add(1, Ordering::AcqRel) as u64 + 1;
                         let flushed = log.with(|log| {
                             log.pending += 1;
                             log.flushed

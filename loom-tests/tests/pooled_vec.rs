@@ -281,7 +281,7 @@ struct Live(std::sync::Arc<std::sync::atomic::AtomicIsize>);
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -292,7 +292,7 @@ fn e3_whatever_dies_with_its_pool_is_disposed_of_once() {
         let pool = ObjectPool::try_with_limits(|| None::<Live>, |_| (), 2, 16).unwrap();
         let make = || {
             let mut object = pool.get();
-            live.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            live.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             *object = Some(Live(std::sync::Arc::clone(&live)));
             object
         };
@@ -306,7 +306,7 @@ fn e3_whatever_dies_with_its_pool_is_disposed_of_once() {
         let killer = thread::spawn(move || drop(pool));
         returner.join().unwrap();
         killer.join().unwrap();
-        assert_eq!(live.load(std::sync::atomic::Ordering::SeqCst), 0);
+        assert_eq!(live.load(std::sync::atomic::Ordering::Relaxed), 0);
     });
 }
 

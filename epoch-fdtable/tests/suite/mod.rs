@@ -31,7 +31,7 @@ struct Counted {
 
 impl Census {
     fn value(&self, payload: u64) -> Counted {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::Relaxed);
         Counted {
             census: self.clone(),
             payload,
@@ -40,7 +40,7 @@ impl Census {
     }
 
     fn living(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+        self.0.load(Ordering::Relaxed)
     }
 
     /// Collects until nothing lives that should not. Bounded: other tests of the process may be inside sections.
@@ -60,7 +60,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         assert!(!self.gone, "dropped twice");
         self.gone = true;
-        self.census.0.fetch_sub(1, Ordering::SeqCst);
+        self.census.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
