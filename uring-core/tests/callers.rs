@@ -1,6 +1,9 @@
 //! Callers whose own code panics, turns the ring or waits where nobody expects it.
 #![cfg(not(any(loom, shuttle)))]
 
+mod ended;
+use ended::Counted;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::os::unix::net::UnixStream;
@@ -12,42 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use uring_core::batch::{Batch, Fate};
-use uring_core::buffer::{IoBuf, IoBufMut};
 use uring_core::op::{Fsync, Nop, Read, Write};
 use uring_core::sim::{Fault, Faults, Simulation};
 use uring_core::{Carrier, ErrorKind, LocalRing, Options};
 
 const LONG: Duration = Duration::from_secs(10);
-
-/// A buffer that counts its own end.
-struct Counted(Box<[u8]>, Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.1.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: the box's block stays where it is and has one owner.
-unsafe impl IoBuf for Counted {
-    fn stable_ptr(&self) -> *const u8 {
-        self.0.as_ptr()
-    }
-    fn bytes_init(&self) -> usize {
-        self.0.len()
-    }
-}
-
-// SAFETY: as above.
-unsafe impl IoBufMut for Counted {
-    fn stable_mut_ptr(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr()
-    }
-    fn bytes_total(&self) -> usize {
-        self.0.len()
-    }
-    unsafe fn set_init(&mut self, _: usize) {}
-}
 
 struct PanicsWhenDropped;
 
@@ -66,7 +38,7 @@ fn d7_a_destructor_that_panics_while_a_ring_is_left_frees_nothing_that_the_kerne
     let near = Arc::new(near);
     let drops = Arc::new(AtomicUsize::new(0));
     for _ in 0..4 {
-        let buffer = Counted(vec![0; 64].into(), Arc::clone(&drops));
+        let buffer = Counted::new(64, &drops);
         let captured = PanicsWhenDropped;
         let read = Read::new(Arc::clone(&near), buffer);
         ring.submit_with(read, move |_| drop(captured)).unwrap();

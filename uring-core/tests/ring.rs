@@ -1,6 +1,9 @@
 //! What a ring promises, on the real kernel: ownership, handles, styles.
 #![cfg(not(any(loom, shuttle)))]
 
+mod ended;
+use ended::Counted;
+
 use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
@@ -11,47 +14,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use uring_core::buffer::{IoBuf, IoBufMut};
 use uring_core::op::{Nop, Read, Write};
 use uring_core::{Error, ErrorKind, LocalRing, Options, Ring, Rung, Taken, totals};
 
 const LONG: Duration = Duration::from_secs(10);
-
-/// A buffer that counts its own end.
-struct Counted(Box<[u8]>, Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(bytes: usize, drops: &Arc<AtomicUsize>) -> Self {
-        Self(vec![0; bytes].into(), Arc::clone(drops))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.1.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-// SAFETY: the box's block stays where it is and has one owner.
-unsafe impl IoBuf for Counted {
-    fn stable_ptr(&self) -> *const u8 {
-        self.0.as_ptr()
-    }
-    fn bytes_init(&self) -> usize {
-        self.0.len()
-    }
-}
-
-// SAFETY: as above.
-unsafe impl IoBufMut for Counted {
-    fn stable_mut_ptr(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr()
-    }
-    fn bytes_total(&self) -> usize {
-        self.0.len()
-    }
-    unsafe fn set_init(&mut self, _: usize) {}
-}
 
 fn ring(depth: u32) -> LocalRing {
     LocalRing::with(&Options::new().depth(depth)).unwrap()

@@ -1,16 +1,15 @@
 //! What a test needs of a carrier: rings, and files and streams that operations on it can reach.
 
 use crate::counted::CountedRing;
+pub(crate) use crate::ended::Counted;
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use uring_core::buffer::{IoBuf, IoBufMut};
 use uring_core::op::{IoFd, Target};
 use uring_core::{Carrier, Core, ErrorKind, LocalRing, Operation, Options, Ring, Rung};
 
@@ -251,41 +250,4 @@ pub(crate) fn settle(ring: &Core) {
 /// Bytes that tell their place.
 pub(crate) fn pattern(count: usize) -> Vec<u8> {
     (0..count).map(|i| (i / 7) as u8 ^ i as u8).collect()
-}
-
-/// A buffer that counts its own end.
-#[derive(Debug)]
-pub(crate) struct Counted(pub(crate) Box<[u8]>, Arc<AtomicUsize>);
-
-impl Counted {
-    pub(crate) fn new(bytes: usize, drops: &Arc<AtomicUsize>) -> Self {
-        Self(vec![0; bytes].into(), Arc::clone(drops))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.1.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-// SAFETY: the box's block stays where it is and has one owner.
-unsafe impl IoBuf for Counted {
-    fn stable_ptr(&self) -> *const u8 {
-        self.0.as_ptr()
-    }
-    fn bytes_init(&self) -> usize {
-        self.0.len()
-    }
-}
-
-// SAFETY: as above.
-unsafe impl IoBufMut for Counted {
-    fn stable_mut_ptr(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr()
-    }
-    fn bytes_total(&self) -> usize {
-        self.0.len()
-    }
-    unsafe fn set_init(&mut self, _: usize) {}
 }

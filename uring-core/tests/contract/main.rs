@@ -52,6 +52,8 @@ macro_rules! on {
 
 #[path = "../counted/mod.rs"]
 mod counted;
+#[path = "../ended/mod.rs"]
+mod ended;
 mod kit;
 
 mod batch;
